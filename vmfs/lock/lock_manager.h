@@ -1,0 +1,221 @@
+// `LockManager`: the on-disk locks this host holds on a volume, taken by compare-and-write.
+//
+// A lock excludes hosts, not tasks of this host: any number of `HeldLock`s of one lock may exist
+// here, and ordering between them is the business of in-memory locks. A lock that nobody uses stays
+// ours on disk; beyond 256 such idle locks the oldest are given back in batches, each after all
+// metadata they cover is home and flushed (vmfs/FORMAT.md, Locks). Thread rule: the volume's
+// executor. Place: above the heartbeat, below allocators, inodes and directories.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <list>
+#include <optional>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "fs/base/block_device.h"
+#include "fs/base/executor.h"
+#include "fs/base/result.h"
+#include "fs/base/sync.h"
+#include "fs/base/task.h"
+#include "vmfs/lock/heartbeat.h"
+#include "vmfs/lock/sector.h"
+
+namespace vmfs {
+
+class LockManager;
+
+// What must happen before a lock may be given back to other hosts.
+class ReleaseBarrier {
+ public:
+  virtual ~ReleaseBarrier() = default;
+
+  // Commits and writes home everything modified under any lock so far, and flushes. An error keeps
+  // the locks. Must not acquire locks.
+  virtual base::Task<base::Status> MakeHome() = 0;
+};
+
+// One lock as this host knows it. Owned by the manager; its address is stable while it is used.
+struct LockEntry {
+  enum class State : uint8_t {
+    kHeld,       // ours on disk
+    kAcquiring,  // being taken; users wait
+    kGivingBack, // chosen for a batch; a new user takes it out again
+    kReleasing,  // being freed on disk; users wait, then take it anew
+    kUnknown,    // an exchange failed without an answer; the next user finds out
+  };
+
+  uint64_t address = 0;
+  uint64_t token = 0;  // version of the lock block; grows with each change of the lock
+  State state = State::kAcquiring;
+  uint32_t use_count = 0;
+  SectorImage image;  // as it lies on the volume, while held
+  std::list<LockEntry*>::iterator position;  // in the manager's list of used or of idle locks
+};
+
+// One use of a held lock. Ends with the object; the lock itself stays cached. Movable.
+class [[nodiscard]] HeldLock {
+ public:
+  HeldLock() = default;
+  HeldLock(HeldLock&& other) noexcept
+      : manager_(std::exchange(other.manager_, nullptr)),
+        entry_(std::exchange(other.entry_, nullptr)) {}
+  HeldLock& operator=(HeldLock&& other) noexcept {
+    if (this != &other) {
+      Reset();
+      manager_ = std::exchange(other.manager_, nullptr);
+      entry_ = std::exchange(other.entry_, nullptr);
+    }
+    return *this;
+  }
+  HeldLock(const HeldLock&) = delete;
+  HeldLock& operator=(const HeldLock&) = delete;
+  ~HeldLock() { Reset(); }
+
+  explicit operator bool() const { return entry_ != nullptr; }
+  uint64_t address() const { return entry_->address; }
+  uint64_t token() const { return entry_->token; }
+  inline void Reset();
+
+ private:
+  friend class LockManager;
+  HeldLock(LockManager& manager, LockEntry& entry) : manager_(&manager), entry_(&entry) {}
+
+  LockManager* manager_ = nullptr;
+  LockEntry* entry_ = nullptr;
+};
+
+struct LockManagerOptions {
+  size_t idle_locks_max = 256;
+  size_t give_back_count = 64;     // at least so many per batch, to share one barrier
+  size_t exchanges_in_flight = 16;
+};
+
+class LockManager {
+ public:
+  LockManager(base::Executor& executor, base::BlockDevice& volume, Heartbeat& heartbeat,
+              ReleaseBarrier& barrier, LockManagerOptions options = {});
+  LockManager(const LockManager&) = delete;
+  LockManager& operator=(const LockManager&) = delete;
+  // No lock is in use and no batch runs: after ReleaseAll or Abandon.
+  ~LockManager();
+
+  class AcquireAwaiter;
+
+  // Takes the exclusive lock whose lock block lies at volume address `lock_address`, or adds a use if
+  // it is ours already. `CO_TRY(HeldLock lock, co_await locks.Acquire(address));` makes no coroutine
+  // frame when the lock is cached. A lock whose holder's heartbeat has gone on without it (freed, or
+  // a newer generation) is broken. Errors: kLockHeld naming the holder, kCorrupt when there is no
+  // lock block, kFenced, those of the device.
+  inline AcquireAwaiter Acquire(uint64_t lock_address);
+
+  // Adds a use if the lock is cached; else an empty HeldLock. Never waits.
+  HeldLock TryUse(uint64_t lock_address) {
+    const auto found = entries_.find(lock_address);
+    if (found == entries_.end() || heartbeat_.fenced()) return {};
+    LockEntry& entry = found->second;
+    if (entry.state != LockEntry::State::kHeld && entry.state != LockEntry::State::kGivingBack) {
+      return {};
+    }
+    return Use(entry);
+  }
+
+  // The token of a lock that is in use or cached: what the journal records with each image. A lock
+  // we do not hold fails a CHECK.
+  uint64_t TokenOf(uint64_t lock_address) const;
+
+  // Writes a lock block of `lock_type` at home that is ours from the start (no exchange needed, since
+  // the item it belongs to is not reachable yet), token one above what the old bytes there carry.
+  // Durable with the next flush of the device; flush before committing what makes it reachable.
+  // Works whether or not the lock is cached. Errors: kLockHeld when a live host holds the old lock,
+  // kCorrupt when the place holds something else than zeros or a lock block, kFenced, the device's.
+  base::Task<base::Result<HeldLock>> CreateLocked(uint64_t lock_address, uint32_t lock_type);
+
+  // Gives every lock back after one barrier; for unmount. Errors: kBusy when a lock is in use (after
+  // all others were given back), the barrier's, the device's, kFenced.
+  base::Task<base::Status> ReleaseAll();
+
+  // Forgets every lock without touching the volume, as after fencing. No lock is in use. Waits for
+  // a running batch.
+  base::Task<void> Abandon();
+
+  size_t cached_count() const { return entries_.size(); }
+  size_t idle_count() const { return idle_.size(); }
+
+  class AcquireAwaiter {
+   public:
+    AcquireAwaiter(LockManager& manager, uint64_t address)
+        : manager_(manager), address_(address) {}
+
+    bool await_ready() {
+      cached_ = manager_.TryUse(address_);
+      return static_cast<bool>(cached_);
+    }
+    bool await_suspend(std::coroutine_handle<> parent) {
+      task_.emplace(manager_.AcquireSlow(address_));
+      return task_->operator co_await().await_suspend(parent);
+    }
+    base::Result<HeldLock> await_resume() {
+      if (cached_) return std::move(cached_);
+      return task_->TakeValue();
+    }
+
+   private:
+    LockManager& manager_;
+    const uint64_t address_;
+    HeldLock cached_;
+    std::optional<base::Task<base::Result<HeldLock>>> task_;
+  };
+
+ private:
+  friend class HeldLock;
+
+  HeldLock Use(LockEntry& entry) {
+    if (entry.use_count++ == 0) LeaveIdle(entry);
+    return HeldLock(*this, entry);
+  }
+  void Unuse(LockEntry& entry) {
+    if (--entry.use_count == 0) BecomeIdle(entry);
+  }
+  void LeaveIdle(LockEntry& entry);
+  void BecomeIdle(LockEntry& entry);
+  void Erase(LockEntry& entry);
+
+  base::Task<base::Result<HeldLock>> AcquireSlow(uint64_t lock_address);
+  base::Task<base::Result<LockEntry*>> EnterChange(uint64_t lock_address);
+  base::Task<base::Status> TakeOnDisk(LockEntry& entry);
+  base::Task<base::Result<bool>> TryTakeOnDisk(LockEntry& entry);
+  base::Task<base::Status> CheckStale(uint64_t heartbeat_address, uint64_t generation,
+                                      uint64_t lock_address);
+  base::Task<base::Status> WriteBornLocked(LockEntry& entry, uint32_t lock_type);
+
+  base::Task<void> GiveBackInBackground();
+  base::Task<base::Status> GiveBack(size_t count);
+  base::Task<base::Status> FreeChosen(std::vector<LockEntry*>& chosen);
+  base::Task<void> FreeOnDisk(LockEntry* entry, base::Status& outcome);
+
+  base::Executor& executor_;
+  base::BlockDevice& volume_;
+  Heartbeat& heartbeat_;
+  ReleaseBarrier& barrier_;
+  const LockManagerOptions options_;
+
+  std::unordered_map<uint64_t, LockEntry> entries_;
+  std::list<LockEntry*> used_;    // used or changing
+  std::list<LockEntry*> idle_;    // held and unused, least recently used first
+  base::AsyncCondition changed_;  // an entry left kAcquiring or kReleasing
+  base::AsyncLock batch_lock_;    // one batch at a time
+  base::TaskGroup background_;
+};
+
+inline LockManager::AcquireAwaiter LockManager::Acquire(uint64_t lock_address) {
+  return AcquireAwaiter(*this, lock_address);
+}
+
+inline void HeldLock::Reset() {
+  if (entry_) std::exchange(manager_, nullptr)->Unuse(*std::exchange(entry_, nullptr));
+}
+
+}  // namespace vmfs
