@@ -37,6 +37,14 @@ class Executor {
   // Resumes `handle` once `NowMicroseconds() >= deadline_us`.
   virtual void PostAt(uint64_t deadline_us, std::coroutine_handle<> handle) = 0;
 
+  // Takes back a `PostAt` with these arguments that has neither run nor become ready. Returns
+  // whether there was one; an executor that cannot take back answers false, and it runs in its time.
+  virtual bool CancelAt(uint64_t deadline_us, std::coroutine_handle<> handle) {
+    static_cast<void>(deadline_us);
+    static_cast<void>(handle);
+    return false;
+  }
+
   // Runs one round of the loop: ready coroutines, completions, timers. `may_wait` allows it to
   // block until something happens. Returns false when nothing is left that could ever happen.
   virtual bool RunOnce(bool may_wait) = 0;

@@ -21,6 +21,16 @@ bool SimExecutor::RunOnce(bool may_wait) {
   return true;
 }
 
+bool SimExecutor::CancelAt(uint64_t deadline_us, std::coroutine_handle<> handle) {
+  const auto [first, last] = timers_.equal_range(deadline_us);
+  for (auto timer = first; timer != last; ++timer) {
+    if (timer->second != handle) continue;
+    timers_.erase(timer);
+    return true;
+  }
+  return false;
+}
+
 void SimExecutor::RunUntil(uint64_t until_us) {
   while (now_us_ <= until_us) {
     if (ready_.empty() && (timers_.empty() || timers_.begin()->first > until_us)) return;

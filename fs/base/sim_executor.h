@@ -29,6 +29,7 @@ class SimExecutor : public Executor {
   void PostAt(uint64_t deadline_us, std::coroutine_handle<> handle) override {
     timers_.emplace(deadline_us, handle);
   }
+  bool CancelAt(uint64_t deadline_us, std::coroutine_handle<> handle) override;
   bool RunOnce(bool may_wait) override;
 
   // Runs until nothing is ready and no timer is left, or the clock passes `until_us`.
