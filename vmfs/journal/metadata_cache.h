@@ -18,12 +18,9 @@
 #include "fs/base/result.h"
 #include "fs/base/sync.h"
 #include "fs/base/task.h"
+#include "vmfs/format/metadata_block.h"
 
 namespace vmfs {
-
-inline constexpr uint32_t kMetadataBlockBytes = 4096;
-
-using MetadataBytes = std::array<std::byte, kMetadataBlockBytes>;
 
 class MetadataCache;
 
