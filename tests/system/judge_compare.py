@@ -16,13 +16,24 @@ from tree_model import compare
 
 def judge(volume, tree, seed):
     """Every judge's view of an unmounted volume, against the expected tree. Returns the problems."""
-    problems = volume.check()
-    problems += volume.recognised([path for path in tree.nodes if "/" not in path])
-    with volume.read_by_vmfs6_fuse() as root:
-        problems += ["vmfs6-fuse: " + problem for problem in compare(root, tree, seed)]
-    with volume.mounted("--read-only") as root:
-        problems += ["strata: " + problem for problem in compare(root, tree, seed)]
+    judges = {
+        "strata fsck": volume.check,
+        "recognition": lambda: volume.recognised([path for path in tree.nodes if "/" not in path]),
+        "vmfs6-fuse": lambda: _seen_through(volume.read_by_vmfs6_fuse(), tree, seed),
+        "strata": lambda: _seen_through(volume.mounted("--read-only"), tree, seed),
+    }
+    problems = []
+    for name, ask in judges.items():
+        try:
+            problems += [f"{name}: {problem}" for problem in ask()]
+        except RuntimeError as error:
+            problems.append(f"{name}: {error}")
     return problems
+
+
+def _seen_through(mounting, tree, seed):
+    with mounting as root:
+        return compare(root, tree, seed)
 
 
 def summary(tree):
@@ -35,7 +46,8 @@ def main():
     options = strata_mount.arguments(__doc__.splitlines()[0], size="4G", entries=3000)
     strata_mount.require(options.strata, "vmfs6-fuse", "debugvmfs6", "blkid", "fusermount3")
     with strata_mount.work_folder(options.work) as work:
-        volume = strata_mount.Volume(options.strata, work, options.size)
+        volume = strata_mount.Volume(options.strata, work)
+        volume.format(options.size)
         started = time.monotonic()
         with volume.mounted() as root:
             tree = fill(root, options.seed, options.entries)

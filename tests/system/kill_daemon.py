@@ -108,7 +108,8 @@ def main():
     chance = random.Random(options.seed)
     problems = []
     with strata_mount.work_folder(options.work) as work:
-        volume = strata_mount.Volume(options.strata, work, options.size)
+        volume = strata_mount.Volume(options.strata, work)
+        volume.format(options.size)
         promises = os.path.join(work, "promises")
         for number in range(options.rounds):
             print(f"seed {options.seed} round {number + 1}")

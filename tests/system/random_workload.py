@@ -33,7 +33,8 @@ def main():
     strata_mount.require(options.strata, "vmfs6-fuse", "debugvmfs6", "blkid", "fusermount3")
     replay = f"{__file__} --seed {options.seed} --rounds {options.rounds} --operations {options.operations}"
     with strata_mount.work_folder(options.work) as work:
-        volume = strata_mount.Volume(options.strata, work, options.size)
+        volume = strata_mount.Volume(options.strata, work)
+        volume.format(options.size)
         workload = Workload("", options.seed)
         problems = []
         for number in range(1, options.rounds + 1):

@@ -40,15 +40,17 @@ def run(*command, **options):
 
 
 class Volume:
-    """An image file with a Strata volume, and its mount points."""
+    """An image file with a volume, and its mount points."""
 
-    def __init__(self, strata, work, size):
+    def __init__(self, strata, work):
         self.strata = os.path.abspath(strata)
         self.image = os.path.join(work, "volume.img")
         self.mount_point = os.path.join(work, "mnt")
         self.reader_point = os.path.join(work, "reader")
         for folder in (self.mount_point, self.reader_point):
             os.makedirs(folder, exist_ok=True)
+
+    def format(self, size):
         with contextlib.suppress(FileNotFoundError):
             os.remove(self.image)
         run(self.strata, "mkfs", self.image, "--label", LABEL, "--size", size)
@@ -58,7 +60,8 @@ class Volume:
         """Mounted through Strata; gives the folder of the volume's files."""
         run(self.strata, "mount", self.image, self.mount_point, *options)
         try:
-            yield os.path.join(self.mount_point, "volumes", LABEL)
+            volumes = os.path.join(self.mount_point, "volumes")
+            yield os.path.join(volumes, sorted(os.listdir(volumes))[0])
         finally:
             run(self.strata, "umount", self.mount_point)
 
@@ -76,7 +79,7 @@ class Volume:
         try:
             run(self.strata, "fsck", self.image)
         except RuntimeError as error:
-            return [f"strata fsck: {error}"]
+            return [str(error)]
         return []
 
     def recognised(self, names):
