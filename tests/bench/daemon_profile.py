@@ -21,4 +21,4 @@ def profile(pid, path, size, folder, seconds=4):
     report = run("perf", "report", "-i", data, "--stdio", "--no-children", "-g", "none", "--percent-limit", "0.8",
                  "--sort", "dso,symbol")
     os.remove(data)
-    return [line.rstrip() for line in report.splitlines() if line.strip() and not line.startswith("#")]
+    return [line.rstrip(" -") for line in report.splitlines() if line.strip() and not line.startswith("#")]

@@ -7,7 +7,6 @@ once, strata fsck must be clean, and every file whose fsync had returned before 
 
 import contextlib
 import hashlib
-import json
 import multiprocessing
 import os
 import random
@@ -45,24 +44,6 @@ def _write_and_sync(path, data, via_rename):
             os.close(descriptor)
 
 
-def find_daemon(volume):
-    """The daemon's pid, as strata status tells it."""
-    status = json.loads(strata_mount.run(volume.strata, "status", volume.mount_point, "--json"))
-    pids = list(_values_of("pid", status))
-    if not pids:
-        raise RuntimeError("strata status --json names no pid")
-    return pids[0]
-
-
-def _values_of(key, value):
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield from [inner] if name == key else _values_of(key, inner)
-    if isinstance(value, list):
-        for inner in value:
-            yield from _values_of(key, inner)
-
-
 def kill_under_load(volume, seed, chance, promises):
     """Mounts, lets the writers run for a while, kills the daemon, and clears the dead mount away."""
     strata_mount.run(volume.strata, "mount", volume.image, volume.mount_point)
@@ -72,7 +53,7 @@ def kill_under_load(volume, seed, chance, promises):
     for writer in writers:
         writer.start()
     time.sleep(chance.uniform(0.3, 2.5))
-    os.kill(find_daemon(volume), signal.SIGKILL)
+    os.kill(volume.daemon_pid(), signal.SIGKILL)
     for writer in writers:
         writer.join(timeout=30)
     # A lazy unmount of the outer mount takes the inner one, devices, with it.

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -74,6 +75,13 @@ class Volume:
         finally:
             run("fusermount3", "-u", self.reader_point)
 
+    def daemon_pid(self):
+        """The daemon's process, as strata status tells it."""
+        pids = list(_values_of("pid", json.loads(run(self.strata, "status", self.mount_point, "--json"))))
+        if not pids:
+            raise RuntimeError("strata status --json names no pid")
+        return pids[0]
+
     def check(self):
         """Runs strata fsck. Returns the problems."""
         try:
@@ -91,6 +99,16 @@ class Volume:
         listed = set(run("debugvmfs6", self.image, "ls", "/").splitlines())
         problems += [f"debugvmfs6 ls: {name!r} is missing" for name in sorted(set(names) - listed)]
         return problems
+
+
+def _values_of(key, value):
+    """The values under a key of nested JSON, however deep."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from [inner] if name == key else _values_of(key, inner)
+    if isinstance(value, list):
+        for inner in value:
+            yield from _values_of(key, inner)
 
 
 @contextlib.contextmanager
