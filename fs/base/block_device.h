@@ -101,7 +101,7 @@ class BlockDevice {
                                    bool may_unmap) = 0;
 
   // ATS: replaces one range by `replacement` if it holds exactly `expected` (both the same size, a
-  // whole number of blocks, at most one physical block), atomically against every other
+  // whole number of blocks, within one physical block), atomically against every other
   // CompareAndWrite on the device, from any process that shares it. Durable when answered.
   // Errors: kMiscompare (nothing was written), kUnsupported, and as Write.
   virtual Task<Status> CompareAndWrite(uint64_t offset_bytes, std::span<const std::byte> expected,
