@@ -1,0 +1,65 @@
+#include "disklib/extent_places.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "disklib/names.h"
+
+namespace disklib {
+
+using base::Code;
+using base::Error;
+using base::Result;
+
+std::optional<RenameMark> FindRenameMark(const Descriptor& descriptor, std::string_view path) {
+  const std::string* const from = descriptor.FindDatabase(kRenamingFromKey);
+  const std::string* const to = descriptor.FindDatabase(kRenamingToKey);
+  if (from == nullptr || to == nullptr || (path != *from && path != *to)) return std::nullopt;
+  if (!CheckDiskPath(*to)) return std::nullopt;
+  return RenameMark{.from = *from, .to = *to};
+}
+
+Result<std::vector<ExtentPlace>> PlanRename(const Descriptor& descriptor,
+                                            const RenameMark& rename) {
+  const std::string_view from_folder = FolderOf(rename.from);
+  const std::string_view to_folder = FolderOf(rename.to);
+  std::vector<ExtentPlace> places;
+  for (const ExtentLine& extent : descriptor.extents) {
+    ExtentPlace place;
+    if (!extent.file_name.empty()) {
+      TRY(place.path, ResolveName(from_folder, extent.file_name));
+      const bool is_beside = extent.file_name.find('/') == std::string::npos;
+      if (!is_beside && from_folder != to_folder) {
+        return Error(Code::kUnsupported,
+                     fmt::format("rename {} to {}: its extent {} lies in another folder",
+                                 rename.from, rename.to, extent.file_name));
+      }
+      if (is_beside) {
+        place.moved_path = JoinPath(to_folder, RenamedExtentName(extent.file_name,
+                                                                 NameOf(rename.from),
+                                                                 NameOf(rename.to)));
+        if (place.moved_path == place.path) place.moved_path.clear();
+      }
+    }
+    places.push_back(std::move(place));
+  }
+  return places;
+}
+
+Result<std::vector<ExtentPlace>> PlacesOfExtents(const Descriptor& descriptor,
+                                                 std::string_view descriptor_path) {
+  const std::optional<RenameMark> mark = FindRenameMark(descriptor, descriptor_path);
+  if (mark) return PlanRename(descriptor, *mark);
+  std::vector<ExtentPlace> places;
+  for (const ExtentLine& extent : descriptor.extents) {
+    ExtentPlace place;
+    if (!extent.file_name.empty()) {
+      TRY(place.path, ResolveName(FolderOf(descriptor_path), extent.file_name));
+    }
+    places.push_back(std::move(place));
+  }
+  return places;
+}
+
+}  // namespace disklib

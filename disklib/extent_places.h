@@ -1,0 +1,45 @@
+// Where the extents of a disk are: from the descriptor's names to paths, also in the middle of a
+// rename. Pure.
+//
+// A rename moves several files and may be cut between them. Its mark in the descriptor
+// (disklib/FORMAT.md, "Rename") says from where to where, so that the disk opens at every moment.
+// Thread rule: pure.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "disklib/descriptor.h"
+#include "fs/base/result.h"
+
+namespace disklib {
+
+inline constexpr std::string_view kRenamingFromKey = "ddb.strata.renamingFrom";
+inline constexpr std::string_view kRenamingToKey = "ddb.strata.renamingTo";
+
+// A rename that has begun: descriptor paths.
+struct RenameMark {
+  std::string from;
+  std::string to;
+};
+
+// The mark in the descriptor at `path`, if it is this descriptor's: copies carry it in vain.
+std::optional<RenameMark> FindRenameMark(const Descriptor& descriptor, std::string_view path);
+
+struct ExtentPlace {
+  std::string path;        // empty for ZERO
+  std::string moved_path;  // where it is when a rename has moved it; empty without a mark
+};
+
+// One place per extent line, in order. Errors: those of ResolveName, with the extent's name.
+base::Result<std::vector<ExtentPlace>> PlacesOfExtents(const Descriptor& descriptor,
+                                                       std::string_view descriptor_path);
+
+// Where a rename takes each extent; ZERO and extents that stay have no moved_path.
+// Errors: kUnsupported (an extent in another folder than the descriptor, and the folder changes).
+base::Result<std::vector<ExtentPlace>> PlanRename(const Descriptor& descriptor,
+                                                  const RenameMark& rename);
+
+}  // namespace disklib

@@ -1,0 +1,328 @@
+#include "disklib/lib.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "disklib/descriptor_lines.h"
+#include "disklib/names.h"
+
+namespace disklib {
+namespace {
+
+using base::Code;
+using base::Error;
+using base::Result;
+using base::Status;
+using base::Task;
+
+bool IsFlat(ExtentType type) { return type == ExtentType::kFlat || type == ExtentType::kVmfs; }
+
+// Names what a binary file is that was given in place of a descriptor.
+Error ExplainBinary(std::string_view path, std::string_view bytes) {
+  std::string_view what = "not a disk descriptor";
+  Code code = Code::kNotRecognized;
+  if (bytes.starts_with("KDMV")) {
+    what = "a hosted sparse disk; these are not opened yet";
+    code = Code::kUnsupported;
+  } else if (bytes.starts_with("COWD")) {
+    what = "the data of a vmfsSparse delta, not its descriptor";
+  } else if (bytes.starts_with("\xbe\xba\xfe\xca")) {
+    what = "the data of a seSparse delta, not its descriptor";
+  }
+  return Error(code, fmt::format("open {}: {}", path, what));
+}
+
+Status CheckExtentKind(const ExtentLine& extent, std::string_view path) {
+  if (IsFlat(extent.type)) return base::Ok();
+  if (extent.type == ExtentType::kZero) return base::Ok();
+  return Error(Code::kUnsupported, fmt::format("open {}: {} extents are not opened yet: {}", path,
+                                               NameOf(extent.type), extent.file_name));
+}
+
+bool IsEncrypted(const Descriptor& descriptor) {
+  return std::any_of(descriptor.other_keys.begin(), descriptor.other_keys.end(),
+                     [](const KeyValue& pair) {
+                       return EqualsIgnoringCase(pair.key, "encryptionKeys") ||
+                              EqualsIgnoringCase(pair.key, "keyID");
+                     });
+}
+
+uint64_t EndBytes(const ExtentLine& extent) {
+  return (extent.offset_sectors + extent.sector_count) * kSectorBytes;
+}
+
+class NameCollector : public ObjectSink {
+ public:
+  void Add(const ObjectEntry& entry) override {
+    if (EndsWithIgnoringCase(entry.name, kDescriptorSuffix)) names.emplace_back(entry.name);
+  }
+
+  std::vector<std::string> names;
+};
+
+// The parent a descriptor text names, as a path; empty if none.
+std::string ParentPathOf(std::string_view text, std::string_view folder) {
+  const Result<Descriptor> descriptor = ParseDescriptor(text);
+  if (!descriptor || !descriptor->has_parent()) return {};
+  const Result<std::string> parent = ResolveName(folder, descriptor->parent_file_name_hint);
+  return parent ? *parent : std::string();
+}
+
+ExtentInfo DescribeExtent(const LoadedDescriptor& loaded, size_t index) {
+  const ExtentLine& line = loaded.descriptor.extents[index];
+  const ObjectInfo& object = loaded.extent_infos[index];
+  constexpr std::array<std::string_view, 3> kAccessNames = {"RW", "RDONLY", "NOACCESS"};
+  return {.path = loaded.found_paths[index],
+          .type = std::string(NameOf(line.type)),
+          .access = std::string(kAccessNames[static_cast<size_t>(line.access)]),
+          .size_bytes = line.sector_count * kSectorBytes,
+          .offset_bytes = line.offset_sectors * kSectorBytes,
+          .object_id = object.id,
+          .object_bytes = object.size_bytes,
+          .allocated_bytes = object.allocated_bytes};
+}
+
+std::string DatabaseValue(const Descriptor& descriptor, std::string_view key) {
+  const std::string* const value = descriptor.FindDatabase(key);
+  return value == nullptr ? std::string() : *value;
+}
+
+uint64_t DatabaseNumber(const Descriptor& descriptor, std::string_view key) {
+  return ParseNumber(DatabaseValue(descriptor, key), 10).value_or(0);
+}
+
+void DescribeDescriptor(const LoadedDescriptor& loaded, DiskInfo& info) {
+  const Descriptor& descriptor = loaded.descriptor;
+  info.path = loaded.path;
+  info.descriptor_id = loaded.info.id;
+  info.create_type = descriptor.create_type;
+  info.is_thin = loaded.is_thin();
+  info.capacity_bytes = descriptor.capacity_sectors() * kSectorBytes;
+  info.content_id = FormatContentId(descriptor.content_id);
+  if (descriptor.has_parent()) {
+    info.parent_content_id = FormatContentId(descriptor.parent_content_id);
+    info.parent = descriptor.parent_file_name_hint;
+  }
+  info.adapter_type = DatabaseValue(descriptor, "ddb.adapterType");
+  info.uuid = DatabaseValue(descriptor, "ddb.uuid");
+  info.geometry = {
+      .cylinders = DatabaseNumber(descriptor, "ddb.geometry.cylinders"),
+      .heads = static_cast<uint32_t>(DatabaseNumber(descriptor, "ddb.geometry.heads")),
+      .sectors = static_cast<uint32_t>(DatabaseNumber(descriptor, "ddb.geometry.sectors"))};
+  const std::optional<RenameMark> mark = FindRenameMark(descriptor, loaded.path);
+  if (mark) info.unfinished_rename = mark->to;
+}
+
+}  // namespace
+
+std::string_view NameOf(Provisioning provisioning) {
+  switch (provisioning) {
+    case Provisioning::kThin: return "thin";
+    case Provisioning::kZeroedThick: return "zeroedthick";
+    case Provisioning::kEagerZeroedThick: return "eagerzeroedthick";
+  }
+  return "thin";
+}
+
+std::optional<Provisioning> ParseProvisioning(std::string_view word) {
+  for (const Provisioning provisioning :
+       {Provisioning::kThin, Provisioning::kZeroedThick, Provisioning::kEagerZeroedThick}) {
+    if (EqualsIgnoringCase(word, NameOf(provisioning))) return provisioning;
+  }
+  return std::nullopt;
+}
+
+bool LoadedDescriptor::is_thin() const {
+  if (const std::string* const thin = descriptor.FindDatabase("ddb.thinProvisioned")) {
+    return *thin == "1";
+  }
+  if (EqualsIgnoringCase(descriptor.create_type, "vmfsThin")) return true;
+  if (EqualsIgnoringCase(descriptor.create_type.substr(0, 4), "vmfs")) return false;
+  // Hosted flat disks have no such key: a file with holes is meant to have them.
+  for (size_t i = 0; i < descriptor.extents.size(); ++i) {
+    if (extent_infos[i].allocated_bytes < extent_infos[i].size_bytes) return true;
+  }
+  return false;
+}
+
+std::vector<uint64_t> LoadedDescriptor::object_ids() const {
+  std::vector<uint64_t> ids = {info.id};
+  for (const ObjectInfo& extent : extent_infos) {
+    if (extent.id != 0) ids.push_back(extent.id);
+  }
+  return ids;
+}
+
+Status Lib::CheckKind(const Descriptor& descriptor, std::string_view path) {
+  if (IsEncrypted(descriptor)) {
+    return Error(Code::kUnsupported, fmt::format("open {}: the disk is encrypted", path));
+  }
+  if (descriptor.has_parent()) {
+    return Error(Code::kUnsupported,
+                 fmt::format("snapshot chains are not opened yet: {} has parent {}", path,
+                             descriptor.parent_file_name_hint.empty()
+                                 ? FormatContentId(descriptor.parent_content_id)
+                                 : descriptor.parent_file_name_hint));
+  }
+  for (const ExtentLine& extent : descriptor.extents) TRY_STATUS(CheckExtentKind(extent, path));
+  return base::Ok();
+}
+
+Task<Result<LoadedDescriptor>> Lib::Load(std::string_view path, bool need_extents) {
+  LoadedDescriptor loaded;
+  CO_TRY(loaded.path, ResolveName("", path));
+  CO_TRY(const std::unique_ptr<Object> object,
+         co_await backend_.Open(loaded.path, fss::OpenMode::kRead));
+  loaded.info.id = object->inode();
+  const uint64_t size_bytes = object->size_bytes();
+  loaded.text.resize(std::min<uint64_t>(size_bytes, kDescriptorReadBytesMax));
+  const Status read = co_await ReadWhole(*object, loaded.text);
+  const Status closed = co_await object->Close();
+  if (!read) co_return read.error().Within(path);
+  if (!closed) co_return closed.error().Within(path);
+  Result<Descriptor> parsed = size_bytes > kDescriptorReadBytesMax
+                                  ? Result<Descriptor>(Code::kNotRecognized)
+                                  : ParseDescriptor(loaded.text);
+  if (!parsed && parsed.error().code() == Code::kNotRecognized) {
+    co_return ExplainBinary(path, loaded.text);
+  }
+  if (!parsed) co_return parsed.error().Within(fmt::format("open {}", path));
+  loaded.descriptor = *std::move(parsed);
+  CO_TRY_STATUS(co_await FindExtents(loaded, need_extents));
+  co_return loaded;
+}
+
+Task<Status> Lib::FindExtents(LoadedDescriptor& loaded, bool need_extents) {
+  CO_TRY(loaded.places, PlacesOfExtents(loaded.descriptor, loaded.path));
+  loaded.found_paths.resize(loaded.places.size());
+  loaded.extent_infos.resize(loaded.places.size());
+  for (size_t i = 0; i < loaded.places.size(); ++i) {
+    CO_TRY_STATUS(co_await FindExtent(loaded, i, need_extents));
+  }
+  co_return base::Ok();
+}
+
+Task<Status> Lib::FindExtent(LoadedDescriptor& loaded, size_t index, bool need_extents) {
+  const ExtentPlace& place = loaded.places[index];
+  if (place.path.empty()) co_return base::Ok();
+  std::string_view found_path = place.path;
+  Result<ObjectInfo> found = co_await backend_.GetInfo(found_path);
+  if (!found && found.error().code() == Code::kNotFound && !place.moved_path.empty()) {
+    found_path = place.moved_path;
+    found = co_await backend_.GetInfo(found_path);
+  }
+  if (!found && !need_extents && found.error().code() == Code::kNotFound) {
+    loaded.found_paths[index] = place.path;
+    co_return base::Ok();
+  }
+  if (!found) co_return found.error().Within(fmt::format("open {}: extent", loaded.path));
+  loaded.found_paths[index] = found_path;
+  loaded.extent_infos[index] = *found;
+  const ExtentLine& line = loaded.descriptor.extents[index];
+  if (!need_extents || !IsFlat(line.type) || found->size_bytes >= EndBytes(line)) {
+    co_return base::Ok();
+  }
+  co_return Error(Code::kCorrupt,
+                  fmt::format("open {}: extent {} has {} bytes, its line needs {}", loaded.path,
+                              found_path, found->size_bytes, EndBytes(line)));
+}
+
+Result<OpenDisks::Claim> Lib::ClaimDisk(const LoadedDescriptor& loaded, OpenOptions options) {
+  return open_disks_.ClaimFiles(
+      loaded.object_ids(),
+      {.disk = loaded.path, .user = std::string(options.user), .writes = options.writable});
+}
+
+Task<Status> Lib::CheckNoChild(std::string_view path) {
+  const std::string_view folder = FolderOf(path);
+  NameCollector collector;
+  CO_TRY_STATUS(co_await backend_.List(folder, collector));
+  for (const std::string& name : collector.names) {
+    const std::string other = JoinPath(folder, name);
+    if (other == path) continue;
+    const Result<std::string> text = co_await ReadObject(backend_, other, kDescriptorReadBytesMax);
+    if (!text || ParentPathOf(*text, folder) != path) continue;
+    co_return Error(Code::kUnsupported,
+                    fmt::format("open {} for writing: {} is its child and would be ruined", path,
+                                other));
+  }
+  co_return base::Ok();
+}
+
+Task<Status> Lib::OpenExtents(LoadedDescriptor& loaded, bool writable,
+                              std::vector<std::unique_ptr<Extent>>& extents) {
+  for (size_t i = 0; i < loaded.descriptor.extents.size(); ++i) {
+    const ExtentLine& line = loaded.descriptor.extents[i];
+    const uint64_t size_bytes = line.sector_count * kSectorBytes;
+    if (line.type == ExtentType::kZero) {
+      extents.push_back(MakeZeroExtent(size_bytes));
+      continue;
+    }
+    const bool can_write = writable && line.access == ExtentAccess::kReadWrite;
+    const fss::OpenMode mode = can_write ? fss::OpenMode::kExclusiveDisk : fss::OpenMode::kRead;
+    CO_TRY(std::unique_ptr<Object> object, co_await backend_.Open(loaded.found_paths[i], mode));
+    const bool was_replaced = object->inode() != loaded.extent_infos[i].id;
+    const FlatExtentOptions options{.offset_bytes = line.offset_sectors * kSectorBytes,
+                                    .size_bytes = size_bytes,
+                                    .can_write = can_write,
+                                    .can_read = line.access != ExtentAccess::kNoAccess,
+                                    .is_thin = loaded.is_thin()};
+    extents.push_back(MakeFlatExtent(std::move(object), options));
+    if (was_replaced) {
+      co_return Error(Code::kStale, fmt::format("open {}: extent {} was replaced meanwhile",
+                                                loaded.path, loaded.found_paths[i]));
+    }
+  }
+  co_return base::Ok();
+}
+
+Task<Result<std::unique_ptr<Chain>>> Lib::Open(std::string_view path, OpenOptions options) {
+  if (options.writable && backend_.read_only()) {
+    co_return Error(Code::kReadOnly, fmt::format("open {} for writing: the datastore is read-only",
+                                                 path));
+  }
+  CO_TRY(LoadedDescriptor loaded, co_await Load(path, /*need_extents=*/false));
+  CO_TRY_STATUS(CheckKind(loaded.descriptor, path));
+  CO_TRY_STATUS(co_await FindExtents(loaded, /*need_extents=*/true));
+  if (options.writable) CO_TRY_STATUS(co_await CheckNoChild(loaded.path));
+  CO_TRY(OpenDisks::Claim claim, ClaimDisk(loaded, options));
+  std::vector<std::unique_ptr<Extent>> extents;
+  const Status opened = co_await OpenExtents(loaded, options.writable, extents);
+  if (!opened) {
+    for (const auto& extent : extents) {
+      const Status closed = co_await extent->Close();
+      static_cast<void>(closed);  // the first error is the one to tell
+    }
+    co_return opened.error();
+  }
+  const bool is_thin = loaded.is_thin();
+  auto link = std::make_unique<Link>(loaded.path, loaded.info.id, std::move(loaded.descriptor),
+                                     std::move(extents));
+  co_return std::make_unique<Chain>(executor_, backend_, std::move(link), std::move(claim),
+                                    is_thin);
+}
+
+Task<Result<DiskInfo>> Lib::GetInfo(std::string_view path) {
+  CO_TRY(const LoadedDescriptor loaded, co_await Load(path, /*need_extents=*/false));
+  CO_TRY(const ObjectInfo own, co_await backend_.GetInfo(loaded.path));
+  DiskInfo info;
+  DescribeDescriptor(loaded, info);
+  info.modified_us = own.modified_us;
+  for (size_t i = 0; i < loaded.extent_infos.size(); ++i) {
+    info.extents.push_back(DescribeExtent(loaded, i));
+    info.allocated_bytes += loaded.extent_infos[i].allocated_bytes;
+    info.modified_us = std::max(info.modified_us, loaded.extent_infos[i].modified_us);
+  }
+  for (const uint64_t id : loaded.object_ids()) {
+    const DiskHolder* const holder = open_disks_.HolderOf(id);
+    if (holder != nullptr && (info.holder.empty() || holder->writes)) {
+      info.holder = holder->Describe();
+    }
+  }
+  co_return info;
+}
+
+}  // namespace disklib

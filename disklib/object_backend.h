@@ -1,0 +1,91 @@
+// `ObjectBackend`: where a disk's parts live. Disklib names objects by path and never touches a file
+// system itself, so that the same code runs over a volume in the daemon, over an unmounted volume in
+// a program, over a host folder, and over object stores.
+//
+// An object is a growable row of bytes with the contract of `fss::File`: any offset and length,
+// holes, allocation, MapStatus. Paths are relative to the back end's root: "vm/vm-flat.vmdk",
+// separated by '/', no "." or ".." (`names.h` makes such paths from what a descriptor says).
+// Whatever a path passes through, a back end never leads out of its root.
+// Thread rule: all calls on the executor of the file system below.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "fs/base/result.h"
+#include "fs/base/task.h"
+#include "fs/fss/file_system.h"
+
+namespace disklib {
+
+using Object = fss::File;
+
+struct ObjectInfo {
+  uint64_t id = 0;  // stable while the object lives; the inode number in a file system
+  uint64_t size_bytes = 0;
+  uint64_t allocated_bytes = 0;
+  uint64_t modified_us = 0;
+};
+
+struct ObjectEntry {
+  std::string_view name;  // valid during the call that hands it out
+  uint64_t id = 0;
+};
+
+class ObjectSink {
+ public:
+  virtual ~ObjectSink() = default;
+  virtual void Add(const ObjectEntry& entry) = 0;
+};
+
+class ObjectBackend {
+ public:
+  virtual ~ObjectBackend() = default;
+
+  virtual bool read_only() const = 0;
+
+  // Makes an empty object. Errors: kExists, kNotFound (the folder), kNoSpace, kReadOnly, kIo.
+  virtual base::Task<base::Result<ObjectInfo>> Create(std::string_view path) = 0;
+
+  // Opens an object. Errors: kNotFound, kIsDirectory, kNotPermitted (the path leads out of the
+  // root), kLoop, kLockHeld, kBusy, kReadOnly, kIo.
+  virtual base::Task<base::Result<std::unique_ptr<Object>>> Open(std::string_view path,
+                                                                 fss::OpenMode mode) = 0;
+
+  // Errors: as Open.
+  virtual base::Task<base::Result<ObjectInfo>> GetInfo(std::string_view path) = 0;
+
+  // Sets the length; new bytes read as zeros and take no space. Errors: kNotFound, kNoSpace, kIo.
+  virtual base::Task<base::Status> Resize(std::string_view path, uint64_t size_bytes) = 0;
+
+  // Replaces the whole content, or makes the object, in one step that a crash cannot divide, and
+  // durable when answered. Owner and mode stay. The object may get a new id. Errors: as Create.
+  virtual base::Task<base::Result<ObjectInfo>> ReplaceContents(std::string_view path,
+                                                               std::string_view contents) = 0;
+
+  // Errors: kNotFound, kIsDirectory, kLockHeld, kReadOnly.
+  virtual base::Task<base::Status> Remove(std::string_view path) = 0;
+
+  // Moves an object; one step that a crash cannot divide. Errors: kNotFound, kExists.
+  virtual base::Task<base::Status> Rename(std::string_view from, std::string_view to) = 0;
+
+  // Hands out the objects (not folders, not links) of a folder; "" is the root.
+  virtual base::Task<base::Status> List(std::string_view folder, ObjectSink& sink) = 0;
+
+  // Makes names durable: every Create, Remove and Rename that was answered.
+  virtual base::Task<base::Status> SyncNames() = 0;
+};
+
+// Reads a whole object of at most `bytes_max`. Errors: kTooLarge, and as Open and Read.
+base::Task<base::Result<std::string>> ReadObject(ObjectBackend& backend, std::string_view path,
+                                                 uint64_t bytes_max);
+
+// Reads from the start of an open object into `text`, as much as there is up to its size.
+base::Task<base::Status> ReadWhole(Object& object, std::string& text);
+
+// Writes all of `bytes` at `offset_bytes`; a short write is kNoSpace.
+base::Task<base::Status> WriteWhole(Object& object, uint64_t offset_bytes, std::string_view bytes);
+
+}  // namespace disklib

@@ -1,0 +1,96 @@
+// `OpenDisks`: which files of one file system belong to disks that are open, and who opened them.
+//
+// The rule of ESX: while a disk is open for writing, its descriptor and extents cannot be opened for
+// writing in another way, and a disk cannot be opened while one of its files is open for writing as
+// a plain file. Refusals name the holder. The mount asks here in its open(), truncate, unlink and
+// rename (`HolderOf`), and reports plain files that are open for writing (`OpenFile`, `CloseFile`).
+// Thread rule: one executor. Files are named by inode number within one file system.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "fs/base/result.h"
+#include "fs/fss/file_system.h"
+
+namespace disklib {
+
+struct DiskHolder {
+  std::string disk;   // path of the descriptor: "vm/vm.vmdk"
+  std::string user;   // who uses it, for people: "devices/vdisks", "strata disk extend"
+  bool writes = false;
+
+  // "disk vm/vm.vmdk is open for writing (devices/vdisks)"
+  std::string Describe() const;
+};
+
+class OpenDisks {
+ public:
+  OpenDisks() = default;
+  OpenDisks(const OpenDisks&) = delete;
+  OpenDisks& operator=(const OpenDisks&) = delete;
+  ~OpenDisks();
+
+  // One open disk's hold on its files; destroying it lets go. Must not outlive the OpenDisks.
+  class Claim {
+   public:
+    Claim() = default;
+    Claim(Claim&& other) noexcept : disks_(other.disks_), holder_(std::move(other.holder_)) {}
+    Claim& operator=(Claim&& other) noexcept;
+    ~Claim() { Release(); }
+
+    bool held() const { return holder_ != nullptr; }
+    const DiskHolder& holder() const { return *holder_; }
+
+    void Release();
+
+    // Turns a reading claim into a writing one. Errors: kBusy; the claim then stays as it was.
+    base::Status AllowWrites();
+
+    // Adds a file to the claim: a new extent. Errors: kBusy.
+    base::Status Add(fss::InodeNumber inode);
+
+    // A file of the claim was replaced by another inode. Errors: kBusy.
+    base::Status Replace(fss::InodeNumber old_inode, fss::InodeNumber new_inode);
+
+   private:
+    friend class OpenDisks;
+    Claim(OpenDisks& disks, DiskHolder holder)
+        : disks_(&disks), holder_(std::make_unique<DiskHolder>(std::move(holder))) {}
+
+    OpenDisks* disks_ = nullptr;
+    std::unique_ptr<DiskHolder> holder_;  // stable address: the table points here
+  };
+
+  // Claims the files of a disk. Many disks may read one file; a disk that writes has it alone.
+  // Errors: kBusy with the holder's description.
+  base::Result<Claim> ClaimFiles(std::span<const fss::InodeNumber> inodes, DiskHolder holder);
+
+  // The disk that has this file open for writing, else one that has it open for reading, else null.
+  // Valid until the next call.
+  const DiskHolder* HolderOf(fss::InodeNumber inode) const;
+
+  // Reports that a plain file is opened; with `writes`, refused while a writing disk holds it, and
+  // no disk can be opened over it until `CloseFile`. Errors: kBusy with the holder's description.
+  base::Status OpenFile(fss::InodeNumber inode, bool writes);
+  void CloseFile(fss::InodeNumber inode, bool writes);
+
+  // Every disk that is open, once each, for listings.
+  std::vector<DiskHolder> List() const;
+
+ private:
+  base::Status CheckFree(fss::InodeNumber inode, const DiskHolder& wanted) const;
+  base::Status CheckNoPlainWriter(fss::InodeNumber inode, const DiskHolder& wanted) const;
+  void ReleaseAll(const DiskHolder* holder);
+
+  std::multimap<fss::InodeNumber, const DiskHolder*> holders_;
+  std::unordered_map<fss::InodeNumber, uint32_t> plain_writer_counts_;
+};
+
+}  // namespace disklib
