@@ -138,7 +138,7 @@ struct LvmPeEntry {
   uint8_t used = 0;
   Le32 pe_id;
   Le32 volume_index;
-  Le64 physical_offset;  // on the device, behind the LVM area: 0 is the data offset
+  Le64 physical_offset;  // device offset; the first run begins at the data offset
   Le64 logical_offset;   // in the volume
   Le64 length_bytes;
   Le32 version;
