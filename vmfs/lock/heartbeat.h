@@ -9,11 +9,12 @@
 
 #include <cstdint>
 #include <functional>
-#include <memory>
-#include <optional>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "fs/base/alarm.h"
 #include "fs/base/block_device.h"
 #include "fs/base/executor.h"
 #include "fs/base/result.h"
@@ -21,18 +22,12 @@
 #include "fs/base/task.h"
 #include "fs/base/uuid.h"
 #include "vmfs/lock/sector.h"
+#include "vmfs/lock/slot_state.h"
 
 namespace vmfs {
 
-struct SlotState;  // one decoded slot, `slot_state.h`
-
-// Who we are on the volume.
-struct HostIdentity {
-  base::Uuid owner;          // random, of this daemon instance; never zero
-  std::string address_text;  // for people who look for the holder: "hostname pid 123"; cut at 45 B
-  uint8_t fs_version_major = 24;
-  uint8_t fs_version_minor = 82;
-};
+// The guard byte of slot n lies at this offset + n of the backing file.
+inline constexpr uint64_t kGuardByteOffset = 0x800;
 
 // Proof of life between processes of one machine: an exclusive lock of one byte of the backing file
 // *on the open file description that carries the volume's I/O*, so that it is free only when the
@@ -160,26 +155,55 @@ class Heartbeat {
   base::Executor& executor() { return executor_; }
 
  private:
-  struct Suspect {  // a slot in use by somebody else, as first seen
+  // A slot in use by somebody else, as it was first seen.
+  struct Suspect {
     uint32_t index;
     SectorImage image;
-    uint64_t seen_at_us;
+    uint64_t seen_at_us;  // when that read had been answered
   };
 
-  base::Task<base::Status> TryAcquireOnce(bool& contended);
-  base::Task<base::Status> JudgeOthers(std::vector<SlotState>& slots);
-  base::Task<base::Status> WatchSuspects(std::vector<Suspect>& suspects);
-  base::Task<base::Status> ClaimFreeSlot(std::vector<SlotState>& slots);
-  base::Task<base::Result<bool>> ClaimSlot(SlotState& slot);
-  base::Task<base::Status> TakeOver(Suspect& dead, TakeoverHandler& handler);
+  // An exchange on our slot that was not answered with success: it may still reach the volume.
+  struct Unresolved {
+    SectorImage image;
+    uint64_t started_us;
+  };
 
-  base::Task<base::Status> ReplaceOwnSlot(SectorImage& next);
+  // A change of our own slot.
+  struct Change {
+    enum class Kind : uint8_t { kPulse, kJournal, kFree } kind;
+    uint32_t journal_block_address = 0;
+    uint64_t journal_volume_address = 0;
+  };
+
+  // Acquire, in `heartbeat_acquire.cc`.
+  base::Task<base::Status> TryAcquire(bool& contended);
+  base::Task<base::Status> JudgeOthers(std::vector<SlotState>& slots, bool& contended);
+  base::Status SortOthers(std::vector<SlotState>& slots, std::vector<Suspect>& suspects);
+  base::Result<SlotVerdict> JudgeWithGuard(const SlotState& state);
+  base::Task<base::Result<std::vector<SlotState>>> WatchUntilChange(std::vector<Suspect>& suspects);
+  base::Task<base::Status> ClaimAnySlot(std::vector<SlotState>& slots);
+  base::Task<base::Result<bool>> ClaimSlot(SlotState& state);
+  base::Task<base::Result<bool>> OthersArrived();
+  base::Task<base::Status> StepBack();
+
+  // Takeover, in `heartbeat_takeover.cc`.
+  base::Task<base::Result<bool>> IsDead(SlotState& state);
+  base::Task<base::Status> TakeOver(Suspect& dead, TakeoverHandler& handler);
+  base::Task<base::Result<bool>> ExchangeDeadSlot(Suspect& dead, SectorImage& next);
+
+  // The lease, in `heartbeat.cc`.
+  base::Task<base::Status> UpdateOwnSlot(Change change);
   base::Task<base::Status> ResolveOwnSlot();
+  SectorImage ChangedImage(const Change& change) const;
+  void NoteOwnSlot(SectorImage image, uint64_t started_us);
   base::Task<void> PulseLoop();
-  base::Task<void> PulseOnce();
   void Fence(std::string reason);
-  base::Result<bool> LockGuard(uint32_t slot_index);
-  void UnlockGuard(uint32_t slot_index);
+  base::Error FencedError() const;
+  void LetGo();
+
+  base::Result<bool> GuardSlot(uint32_t index);
+  void UnguardSlot(uint32_t index);
+  void UnguardAll();
 
   base::Executor& executor_;
   base::BlockDevice& volume_;
@@ -195,15 +219,13 @@ class Heartbeat {
   uint64_t generation_ = 0;
   uint64_t write_deadline_us_ = 0;
 
-  base::AsyncLock slot_lock_;  // one exchange on our slot at a time
-  SectorImage last_;           // our slot as we know it to be on the volume
-  struct Unresolved {          // sent, not answered with success: may still reach the volume
-    SectorImage image;
-    uint64_t started_us;
-  };
-  std::vector<Unresolved> unresolved_;
-  std::vector<Suspect> dead_;
-  base::AsyncCondition changed_;  // lease renewed, fenced, stopping
+  base::AsyncLock slot_lock_;           // one exchange on our slot at a time
+  SectorImage last_;                    // our slot as we know it to be on the volume
+  std::vector<Unresolved> unresolved_;  // since then
+  std::vector<Suspect> dead_;           // found by Acquire, not taken over yet
+  std::set<uint32_t> guarded_;          // slots whose guard byte we hold
+  base::AsyncCondition changed_;        // lease renewed, fenced or given up
+  base::Alarm pulse_alarm_;
   base::TaskGroup pulse_;
 };
 

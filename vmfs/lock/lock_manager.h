@@ -20,6 +20,7 @@
 #include "fs/base/result.h"
 #include "fs/base/sync.h"
 #include "fs/base/task.h"
+#include "vmfs/format/lock_block.h"
 #include "vmfs/lock/heartbeat.h"
 #include "vmfs/lock/sector.h"
 
@@ -37,22 +38,23 @@ class ReleaseBarrier {
   virtual base::Task<base::Status> MakeHome() = 0;
 };
 
-// One lock as this host knows it. Owned by the manager; its address is stable while it is used.
+// One lock as this host knows it. Owned by the manager.
 struct LockEntry {
   enum class State : uint8_t {
-    kHeld,       // ours on disk
-    kAcquiring,  // being taken; users wait
-    kGivingBack, // chosen for a batch; a new user takes it out again
-    kReleasing,  // being freed on disk; users wait, then take it anew
-    kUnknown,    // an exchange failed without an answer; the next user finds out
+    kHeld,        // ours on disk
+    kTaking,      // being taken or created; others wait
+    kGivingBack,  // chosen for a batch; a new user takes it out again
+    kReleasing,   // being freed on disk; others wait, then take it anew
+    kUnanswered,  // the device failed an exchange: ours or not, the next user finds out
   };
 
   uint64_t address = 0;
   uint64_t token = 0;  // version of the lock block; grows with each change of the lock
-  State state = State::kAcquiring;
+  State state = State::kTaking;
+  bool unanswered = false;  // an exchange was sent and not answered with success
   uint32_t use_count = 0;
   SectorImage image;  // as it lies on the volume, while held
-  std::list<LockEntry*>::iterator position;  // in the manager's list of used or of idle locks
+  std::list<LockEntry*>::iterator position;  // in the manager's list of idle or of other locks
 };
 
 // One use of a held lock. Ends with the object; the lock itself stays cached. Movable.
@@ -87,10 +89,17 @@ class [[nodiscard]] HeldLock {
   LockEntry* entry_ = nullptr;
 };
 
+// Deliberate faults for tests of the tests: each must be caught by the simulation.
+struct LockFaults {
+  bool break_without_asking = false;    // takes held locks without looking at the holder's heartbeat
+  bool release_without_barrier = false;
+};
+
 struct LockManagerOptions {
   size_t idle_locks_max = 256;
-  size_t give_back_count = 64;     // at least so many per batch, to share one barrier
+  size_t give_back_count = 64;  // so many below the maximum, to share one barrier among many locks
   size_t exchanges_in_flight = 16;
+  LockFaults faults;
 };
 
 class LockManager {
@@ -131,7 +140,7 @@ class LockManager {
   // Durable with the next flush of the device; flush before committing what makes it reachable.
   // Works whether or not the lock is cached. Errors: kLockHeld when a live host holds the old lock,
   // kCorrupt when the place holds something else than zeros or a lock block, kFenced, the device's.
-  base::Task<base::Result<HeldLock>> CreateLocked(uint64_t lock_address, uint32_t lock_type);
+  base::Task<base::Result<HeldLock>> CreateLocked(uint64_t lock_address, LockType lock_type);
 
   // Gives every lock back after one barrier; for unmount. Errors: kBusy when a lock is in use (after
   // all others were given back), the barrier's, the device's, kFenced.
@@ -182,19 +191,27 @@ class LockManager {
   void LeaveIdle(LockEntry& entry);
   void BecomeIdle(LockEntry& entry);
   void Erase(LockEntry& entry);
+  LockHolder Ourselves() const;
 
+  // Taking, in `lock_manager.cc`.
   base::Task<base::Result<HeldLock>> AcquireSlow(uint64_t lock_address);
-  base::Task<base::Result<LockEntry*>> EnterChange(uint64_t lock_address);
-  base::Task<base::Status> TakeOnDisk(LockEntry& entry);
-  base::Task<base::Result<bool>> TryTakeOnDisk(LockEntry& entry);
-  base::Task<base::Status> CheckStale(uint64_t heartbeat_address, uint64_t generation,
-                                      uint64_t lock_address);
-  base::Task<base::Status> WriteBornLocked(LockEntry& entry, uint32_t lock_type);
+  base::Task<base::Result<LockEntry*>> Enter(uint64_t lock_address);
+  HeldLock LeaveHeld(LockEntry& entry);
+  void LeaveFailed(LockEntry& entry);
+  base::Task<base::Status> Take(LockEntry& entry);
+  base::Task<base::Result<bool>> TryTake(LockEntry& entry);
+  base::Task<base::Status> CheckStale(LockBlock& lock);
+  base::Task<base::Status> CheckHolderGone(LockHolder holder, uint64_t lock_address);
+  base::Task<base::Result<bool>> Exchange(LockEntry& entry, SectorImage& seen, SectorImage& next);
+  void NoteTaken(LockEntry& entry, SectorImage image);
+  base::Task<base::Status> WriteBornLocked(LockEntry& entry, LockType lock_type, bool was_held);
 
-  base::Task<void> GiveBackInBackground();
+  // Giving back, in `lock_release.cc`.
+  base::Task<void> TrimInBackground();
   base::Task<base::Status> GiveBack(size_t count);
-  base::Task<base::Status> FreeChosen(std::vector<LockEntry*>& chosen);
-  base::Task<void> FreeOnDisk(LockEntry* entry, base::Status& outcome);
+  base::Task<base::Status> FreeAll(std::vector<uint64_t>& addresses);
+  base::Task<void> Free(LockEntry* entry, base::Status& outcome);
+  base::Task<base::Status> FreeOnDisk(LockEntry& entry);
 
   base::Executor& executor_;
   base::BlockDevice& volume_;
@@ -203,10 +220,12 @@ class LockManager {
   const LockManagerOptions options_;
 
   std::unordered_map<uint64_t, LockEntry> entries_;
-  std::list<LockEntry*> used_;    // used or changing
-  std::list<LockEntry*> idle_;    // held and unused, least recently used first
-  base::AsyncCondition changed_;  // an entry left kAcquiring or kReleasing
+  std::list<LockEntry*> idle_;    // unused, least recently used first
+  std::list<LockEntry*> others_;  // used or changing
+  base::AsyncCondition changed_;  // an exchange has ended
   base::AsyncLock batch_lock_;    // one batch at a time
+  bool trimming_ = false;         // a background batch is under way or scheduled
+  uint64_t trim_after_us_ = 0;    // not before: the last one failed
   base::TaskGroup background_;
 };
 
