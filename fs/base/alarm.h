@@ -16,20 +16,25 @@ namespace base {
 class Alarm {
  public:
   explicit Alarm(Executor& executor) : executor_(executor) {}
+
   Alarm(const Alarm&) = delete;
   Alarm& operator=(const Alarm&) = delete;
+
   ~Alarm() { CHECK(!sleeper_); }
 
   struct Awaiter {
     Alarm& alarm;
     uint64_t deadline_us;
+
     bool await_ready() const noexcept { return false; }
+
     void await_suspend(std::coroutine_handle<> handle) const {
       CHECK(!alarm.sleeper_);
       alarm.sleeper_ = handle;
       alarm.deadline_us_ = deadline_us;
       alarm.executor_.PostAt(deadline_us, handle);
     }
+
     void await_resume() const noexcept { alarm.sleeper_ = nullptr; }
   };
 

@@ -149,7 +149,16 @@ uint64_t UringExecutor::NowMicroseconds() const { return ReadClock(CLOCK_MONOTON
 uint64_t UringExecutor::WallMicroseconds() const { return ReadClock(CLOCK_REALTIME); }
 
 void UringExecutor::PostAt(uint64_t deadline_us, std::coroutine_handle<> handle) {
-  timers_.push({deadline_us, timer_sequence_++, handle});
+  timers_.emplace(deadline_us, handle);
+}
+
+bool UringExecutor::CancelAt(uint64_t deadline_us, std::coroutine_handle<> handle) {
+  const auto [first, last] = timers_.equal_range(deadline_us);
+  const auto timer =
+      std::find_if(first, last, [&](const auto& entry) { return entry.second == handle; });
+  if (timer == last) return false;
+  timers_.erase(timer);
+  return true;
 }
 
 bool UringExecutor::RunOnce(bool may_wait) {
@@ -200,9 +209,9 @@ bool UringExecutor::FireTimers() {
   if (timers_.empty()) return false;
   const uint64_t now_us = NowMicroseconds();
   bool fired = false;
-  while (!timers_.empty() && timers_.top().deadline_us <= now_us) {
-    ready_.push_back(timers_.top().handle);
-    timers_.pop();
+  while (!timers_.empty() && timers_.begin()->first <= now_us) {
+    ready_.push_back(timers_.begin()->second);
+    timers_.erase(timers_.begin());
     fired = true;
   }
   return fired;
@@ -311,7 +320,7 @@ void UringExecutor::WaitInRing() {
     return;
   }
   const uint64_t now_us = NowMicroseconds();
-  const uint64_t deadline_us = timers_.top().deadline_us;
+  const uint64_t deadline_us = timers_.begin()->first;
   if (deadline_us <= now_us) return;
   const uint64_t wait_us = deadline_us - now_us;
   __kernel_timespec timeout{};

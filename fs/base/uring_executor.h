@@ -12,8 +12,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
-#include <queue>
 #include <span>
 #include <vector>
 
@@ -88,6 +88,7 @@ class UringExecutor final : public Executor {
   Random& random() override { return random_; }
   void Post(std::coroutine_handle<> handle) override { ready_.push_back(handle); }
   void PostAt(uint64_t deadline_us, std::coroutine_handle<> handle) override;
+  bool CancelAt(uint64_t deadline_us, std::coroutine_handle<> handle) override;
 
   // Returns false only when there is no ready coroutine, timer, operation in flight, blocking call,
   // expected post or source.
@@ -150,16 +151,6 @@ class UringExecutor final : public Executor {
   friend class UringOperation;
   struct Ring;  // the io_uring itself
 
-  struct Timer {
-    uint64_t deadline_us;
-    uint64_t sequence;  // equal deadlines fire in the order in which they were set
-    std::coroutine_handle<> handle;
-    friend bool operator>(const Timer& a, const Timer& b) {
-      return a.deadline_us != b.deadline_us ? a.deadline_us > b.deadline_us
-                                            : a.sequence > b.sequence;
-    }
-  };
-
   struct SourceEntry {
     Source* source;
     int descriptor;
@@ -193,8 +184,7 @@ class UringExecutor final : public Executor {
 
   std::vector<std::coroutine_handle<>> ready_;
   std::vector<std::coroutine_handle<>> running_;  // the batch of this round; kept for its memory
-  std::priority_queue<Timer, std::vector<Timer>, std::greater<>> timers_;
-  uint64_t timer_sequence_ = 0;
+  std::multimap<uint64_t, std::coroutine_handle<>> timers_;  // by deadline, then as they were set
   std::vector<SourceEntry> sources_;
   uint64_t next_source_id_ = 1;
   bool draining_ = false;

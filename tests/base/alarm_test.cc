@@ -4,6 +4,7 @@
 
 #include "fs/base/sim_executor.h"
 #include "fs/base/sync.h"
+#include "fs/base/uring_executor.h"
 
 namespace base {
 namespace {
@@ -47,6 +48,20 @@ TEST(Alarm, RingWithTheTimerAlreadyDueResumesOnce) {
     RunSync(executor, RingAfter(alarm, executor, 500, woke_us));
     EXPECT_EQ(woke_us, 500u);
   }
+}
+
+TEST(Alarm, RingTakesTheTimerOutOfTheRingExecutor) {
+  Result<std::unique_ptr<UringExecutor>> executor = UringExecutor::Create();
+  ASSERT_TRUE(executor) << executor.error().message();
+  UringExecutor& loop = **executor;
+  Alarm alarm(loop);
+  TaskGroup group(loop);
+  uint64_t woke_us = 0;
+  group.Add(SleepOnce(alarm, loop, 3'600'000'000, woke_us));
+  alarm.Ring();
+  RunSync(loop, group.Join());
+  EXPECT_LT(woke_us, 1'000'000u);
+  EXPECT_FALSE(loop.RunOnce(/*may_wait=*/false));
 }
 
 }  // namespace

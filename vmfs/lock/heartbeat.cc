@@ -1,9 +1,9 @@
 #include "vmfs/lock/heartbeat.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "fs/base/check.h"
 #include "fs/base/log.h"
@@ -141,8 +141,7 @@ base::Task<base::Status> Heartbeat::ResolveOwnSlot() {
   const std::string found =
       now.fault ? now.fault->message()
                 : fmt::format("state {:#x} generation {} of {}", uint32_t{now.slot.state_value},
-                              uint64_t{now.slot.generation},
-                              DescribeHolder(slot_index_, now.slot));
+                              uint64_t{now.slot.generation}, DescribeHolder(slot_index_, now.slot));
   Fence(fmt::format("heartbeat slot {} on {} (generation {}): changed by another host: {}",
                     slot_index_, volume_.name(), generation_, found));
   co_return FencedError();
@@ -154,8 +153,7 @@ void Heartbeat::NoteOwnSlot(SectorImage image, uint64_t started_us) {
   const LeaseTimes& times = options_.times;
   last_ = std::move(image);
   unresolved_.clear();
-  write_deadline_us_ =
-      std::max(write_deadline_us_, started_us + times.lease_us - times.margin_us);
+  write_deadline_us_ = std::max(write_deadline_us_, started_us + times.lease_us - times.margin_us);
   changed_.NotifyAll();
 }
 

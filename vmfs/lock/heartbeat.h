@@ -1,8 +1,8 @@
 // `Heartbeat`: this host's lease on a volume, kept alive by rewriting one slot every 3 seconds.
 //
 // All locks a host holds name its slot and the generation it had: one heartbeat covers them all. A
-// host that cannot pulse stops writing by itself before anybody may take over; a host that finds its
-// slot changed by somebody else is fenced and never writes again. (The field says: lease slot.)
+// host that cannot pulse stops writing by itself before anybody may take over; a host that finds
+// its slot changed by somebody else is fenced and never writes again. (The field says: lease slot.)
 // Order of use: `Acquire`, then locks (`lock_manager.h`), then `TakeOverDead`, then work; at the
 // end release the locks, then `Release`. Thread rule: the volume's executor.
 #pragma once
@@ -31,8 +31,8 @@ inline constexpr uint64_t kGuardByteOffset = 0x800;
 
 // Proof of life between processes of one machine: an exclusive lock of one byte of the backing file
 // *on the open file description that carries the volume's I/O*, so that it is free only when the
-// last write of a killed process has ended (vmfs/FORMAT.md, Heartbeats). The bytes lie in the unused
-// first megabyte of the file and are never written.
+// last write of a killed process has ended (vmfs/FORMAT.md, Heartbeats). The bytes lie in the
+// unused first megabyte of the file and are never written.
 class ProcessGuard {
  public:
   virtual ~ProcessGuard() = default;
@@ -59,7 +59,7 @@ struct LeaseTimes {
 struct HeartbeatOptions {
   HostIdentity identity;
   LeaseTimes times;
-  ProcessGuard* guard = nullptr;  // null: the medium has none; slots in use are watched
+  ProcessGuard* guard = nullptr;   // null: the medium has none; slots in use are watched
   bool refuse_other_hosts = true;  // Acquire fails while another live host uses the volume
 };
 
@@ -79,8 +79,9 @@ class TakeoverHandler {
   virtual ~TakeoverHandler() = default;
 
   // Replays the dead host's journal, flushes, and only then frees its journal block. While it runs,
-  // our LockManager may break locks of this dead slot. Idempotent: it runs again from the start when
-  // a replayer died half-way. An error leaves the slot marked; the takeover can be tried again.
+  // our LockManager may break locks of this dead slot. Idempotent: it runs again from the start
+  // when a replayer died half-way. An error leaves the slot marked; the takeover can be tried
+  // again.
   virtual base::Task<base::Status> Replay(const DeadSlot* dead) = 0;
 };
 
@@ -99,8 +100,8 @@ class Heartbeat {
 
   // Takes a free slot and starts to pulse. Slots of others are judged first: proven dead at once by
   // the guard, or by watching them for lease and reclaim window (20 s); dead ones are remembered
-  // for TakeOverDead. Errors: kLockHeld naming the live holder, kCorrupt for a slot in a state we do
-  // not know, kNoSpace when no slot is free, those of the device and the guard.
+  // for TakeOverDead. Errors: kLockHeld naming the live holder, kCorrupt for a slot in a state we
+  // do not know, kNoSpace when no slot is free, those of the device and the guard.
   base::Task<base::Status> Acquire();
 
   // Takes over every slot that Acquire found dead: marks it as being replayed by us, calls the
@@ -112,13 +113,14 @@ class Heartbeat {
   // slot is not in use any more. Errors: as TakeOverDead.
   base::Task<base::Result<bool>> TakeOverIfDead(uint32_t slot_index, TakeoverHandler& handler);
 
-  // Records where our journal is, for whoever has to replay it. Call when the journal block has been
-  // initialised and flushed. Errors: kFenced, those of the device.
+  // Records where our journal is, for whoever has to replay it. Call when the journal block has
+  // been initialised and flushed. Errors: kFenced, those of the device.
   base::Task<base::Status> SetJournal(uint32_t journal_block_address,
                                       uint64_t journal_volume_address);
 
-  // Gives the slot back in the form ESXi leaves it and ends the pulse. All locks have been released.
-  // Errors: kFenced, those of the device; the pulse has ended and the guard is open all the same.
+  // Gives the slot back in the form ESXi leaves it and ends the pulse. All locks have been
+  // released. Errors: kFenced, those of the device; the pulse has ended and the guard is open all
+  // the same.
   base::Task<base::Status> Release();
 
   // Ends the pulse without touching the volume, as when the volume is lost. Idempotent.
@@ -139,6 +141,7 @@ class Heartbeat {
 
   // Our slot was changed by another host, or we let go of it: nothing may ever be written again.
   bool fenced() const { return fenced_; }
+
   const std::string& fence_reason() const { return fence_reason_; }
 
   // Called once, when we are fenced.
@@ -147,11 +150,17 @@ class Heartbeat {
   }
 
   bool held() const { return held_; }
+
   uint32_t slot_index() const { return slot_index_; }
+
   uint64_t slot_address() const { return slot_address_; }  // what our locks name
+
   uint64_t generation() const { return generation_; }
+
   const HostIdentity& identity() const { return options_.identity; }
+
   base::BlockDevice& volume() { return volume_; }
+
   base::Executor& executor() { return executor_; }
 
  private:

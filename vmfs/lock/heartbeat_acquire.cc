@@ -1,9 +1,9 @@
 // Taking a slot: judging who else is there, watching the silent, claiming a free one.
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "fs/base/check.h"
 #include "fs/base/crc32c.h"
@@ -21,9 +21,8 @@ constexpr uint64_t kWatchStepMicroseconds = 1'000'000;
 base::Error InUseError(const base::BlockDevice& volume, const SlotState& holder) {
   const char* doing = holder.slot.state() == HeartbeatState::kReplaying ? "is being recovered from"
                                                                         : "is in use by";
-  return base::Error(base::Code::kLockHeld,
-                     fmt::format("volume {} {} {}", volume.name(), doing,
-                                 DescribeHolder(holder.index, holder.slot)));
+  return base::Error(base::Code::kLockHeld, fmt::format("volume {} {} {}", volume.name(), doing,
+                                                        DescribeHolder(holder.index, holder.slot)));
 }
 
 // The first slot to try: hosts start at different places, so that they rarely meet.
@@ -68,9 +67,9 @@ base::Task<base::Status> Heartbeat::Acquire() {
     co_await executor_.Sleep(kStepBackMicroseconds +
                              executor_.random().Below(attempt * 4 * kStepBackMicroseconds));
   }
-  co_return base::Error(base::Code::kLockHeld,
-                        fmt::format("volume {}: other hosts are mounting it at the same time",
-                                    volume_.name()));
+  co_return base::Error(
+      base::Code::kLockHeld,
+      fmt::format("volume {}: other hosts are mounting it at the same time", volume_.name()));
 }
 
 // Hosts that start together may each find all slots free. So everybody looks again once it has its

@@ -1,8 +1,8 @@
 // Taking over from the dead: mark the slot, replay, give it free.
 
-#include <fmt/format.h>
-
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "fs/base/check.h"
 #include "fs/base/log.h"
@@ -69,9 +69,8 @@ base::Task<base::Result<bool>> Heartbeat::IsDead(SlotState& state) {
 base::Task<base::Status> Heartbeat::TakeOver(Suspect& dead, TakeoverHandler& handler) {
   CO_TRY_STATUS(co_await WaitUntilMayWrite());
   const HeartbeatSlot slot = base::LoadAs<HeartbeatSlot>(dead.image);
-  const DeadSlot description{dead.index,         HeartbeatAddress(dead.index), slot.generation,
-                             slot.owner,         slot.journal_block,
-                             slot.journal_volume_address};
+  const DeadSlot description{dead.index, HeartbeatAddress(dead.index), slot.generation,
+                             slot.owner, slot.journal_block,           slot.journal_volume_address};
   SectorImage next = WithSlot(
       dead.image, ReplayingSlot(slot, options_.identity.owner, slot_address_, generation_));
   CO_TRY(const bool marked, co_await ExchangeDeadSlot(dead, next));

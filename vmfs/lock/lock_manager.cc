@@ -1,8 +1,8 @@
 #include "vmfs/lock/lock_manager.h"
 
-#include <fmt/format.h>
-
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "fs/base/check.h"
 #include "fs/base/log.h"
@@ -176,8 +176,7 @@ base::Task<base::Status> LockManager::CheckHolderGone(LockHolder holder, uint64_
   }
   SectorImage image;
   CO_TRY_STATUS(co_await ReadSector(volume_, holder.heartbeat_address, image));
-  const SlotState state =
-      MakeSlotState(HeartbeatIndex(holder.heartbeat_address), std::move(image));
+  const SlotState state = MakeSlotState(HeartbeatIndex(holder.heartbeat_address), std::move(image));
   if (state.fault) co_return *state.fault;
   if (state.slot.state() == HeartbeatState::kFree) co_return base::Ok();
   if (state.slot.generation != holder.heartbeat_generation) co_return base::Ok();
@@ -187,8 +186,8 @@ base::Task<base::Status> LockManager::CheckHolderGone(LockHolder holder, uint64_
     co_return base::Ok();
   }
   co_return base::Error(base::Code::kLockHeld,
-                        fmt::format("lock at {:#x} on {}: held by {}", lock_address,
-                                    volume_.name(), DescribeHolder(state.index, state.slot)));
+                        fmt::format("lock at {:#x} on {}: held by {}", lock_address, volume_.name(),
+                                    DescribeHolder(state.index, state.slot)));
 }
 
 // Swaps the lock block. False: it does not hold `seen` any more.

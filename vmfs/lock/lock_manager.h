@@ -53,7 +53,7 @@ struct LockEntry {
   State state = State::kTaking;
   bool unanswered = false;  // an exchange was sent and not answered with success
   uint32_t use_count = 0;
-  SectorImage image;  // as it lies on the volume, while held
+  SectorImage image;                         // as it lies on the volume, while held
   std::list<LockEntry*>::iterator position;  // in the manager's list of idle or of other locks
 };
 
@@ -61,9 +61,11 @@ struct LockEntry {
 class [[nodiscard]] HeldLock {
  public:
   HeldLock() = default;
+
   HeldLock(HeldLock&& other) noexcept
       : manager_(std::exchange(other.manager_, nullptr)),
         entry_(std::exchange(other.entry_, nullptr)) {}
+
   HeldLock& operator=(HeldLock&& other) noexcept {
     if (this != &other) {
       Reset();
@@ -72,17 +74,23 @@ class [[nodiscard]] HeldLock {
     }
     return *this;
   }
+
   HeldLock(const HeldLock&) = delete;
   HeldLock& operator=(const HeldLock&) = delete;
+
   ~HeldLock() { Reset(); }
 
   explicit operator bool() const { return entry_ != nullptr; }
+
   uint64_t address() const { return entry_->address; }
+
   uint64_t token() const { return entry_->token; }
+
   inline void Reset();
 
  private:
   friend class LockManager;
+
   HeldLock(LockManager& manager, LockEntry& entry) : manager_(&manager), entry_(&entry) {}
 
   LockManager* manager_ = nullptr;
@@ -91,7 +99,7 @@ class [[nodiscard]] HeldLock {
 
 // Deliberate faults for tests of the tests: each must be caught by the simulation.
 struct LockFaults {
-  bool break_without_asking = false;    // takes held locks without looking at the holder's heartbeat
+  bool break_without_asking = false;  // takes held locks without looking at the holder's heartbeat
   bool release_without_barrier = false;
 };
 
@@ -113,11 +121,11 @@ class LockManager {
 
   class AcquireAwaiter;
 
-  // Takes the exclusive lock whose lock block lies at volume address `lock_address`, or adds a use if
-  // it is ours already. `CO_TRY(HeldLock lock, co_await locks.Acquire(address));` makes no coroutine
-  // frame when the lock is cached. A lock whose holder's heartbeat has gone on without it (freed, or
-  // a newer generation) is broken. Errors: kLockHeld naming the holder, kCorrupt when there is no
-  // lock block, kFenced, those of the device.
+  // Takes the exclusive lock whose lock block lies at volume address `lock_address`, or adds a use
+  // if it is ours already. `CO_TRY(HeldLock lock, co_await locks.Acquire(address));` makes no
+  // coroutine frame when the lock is cached. A lock whose holder's heartbeat has gone on without it
+  // (freed, or a newer generation) is broken. Errors: kLockHeld naming the holder, kCorrupt when
+  // there is no lock block, kFenced, those of the device.
   inline AcquireAwaiter Acquire(uint64_t lock_address);
 
   // Adds a use if the lock is cached; else an empty HeldLock. Never waits.
@@ -135,15 +143,16 @@ class LockManager {
   // we do not hold fails a CHECK.
   uint64_t TokenOf(uint64_t lock_address) const;
 
-  // Writes a lock block of `lock_type` at home that is ours from the start (no exchange needed, since
-  // the item it belongs to is not reachable yet), token one above what the old bytes there carry.
-  // Durable with the next flush of the device; flush before committing what makes it reachable.
-  // Works whether or not the lock is cached. Errors: kLockHeld when a live host holds the old lock,
-  // kCorrupt when the place holds something else than zeros or a lock block, kFenced, the device's.
+  // Writes a lock block of `lock_type` at home that is ours from the start (no exchange needed,
+  // since the item it belongs to is not reachable yet), token one above what the old bytes there
+  // carry. Durable with the next flush of the device; flush before committing what makes it
+  // reachable. Works whether or not the lock is cached. Errors: kLockHeld when a live host holds
+  // the old lock, kCorrupt when the place holds something else than zeros or a lock block, kFenced,
+  // the device's.
   base::Task<base::Result<HeldLock>> CreateLocked(uint64_t lock_address, LockType lock_type);
 
-  // Gives every lock back after one barrier; for unmount. Errors: kBusy when a lock is in use (after
-  // all others were given back), the barrier's, the device's, kFenced.
+  // Gives every lock back after one barrier; for unmount. Errors: kBusy when a lock is in use
+  // (after all others were given back), the barrier's, the device's, kFenced.
   base::Task<base::Status> ReleaseAll();
 
   // Forgets every lock without touching the volume, as after fencing. No lock is in use. Waits for
@@ -151,21 +160,23 @@ class LockManager {
   base::Task<void> Abandon();
 
   size_t cached_count() const { return entries_.size(); }
+
   size_t idle_count() const { return idle_.size(); }
 
   class AcquireAwaiter {
    public:
-    AcquireAwaiter(LockManager& manager, uint64_t address)
-        : manager_(manager), address_(address) {}
+    AcquireAwaiter(LockManager& manager, uint64_t address) : manager_(manager), address_(address) {}
 
     bool await_ready() {
       cached_ = manager_.TryUse(address_);
       return static_cast<bool>(cached_);
     }
+
     bool await_suspend(std::coroutine_handle<> parent) {
       task_.emplace(manager_.AcquireSlow(address_));
       return task_->operator co_await().await_suspend(parent);
     }
+
     base::Result<HeldLock> await_resume() {
       if (cached_) return std::move(cached_);
       return task_->TakeValue();
@@ -185,9 +196,11 @@ class LockManager {
     if (entry.use_count++ == 0) LeaveIdle(entry);
     return HeldLock(*this, entry);
   }
+
   void Unuse(LockEntry& entry) {
     if (--entry.use_count == 0) BecomeIdle(entry);
   }
+
   void LeaveIdle(LockEntry& entry);
   void BecomeIdle(LockEntry& entry);
   void Erase(LockEntry& entry);

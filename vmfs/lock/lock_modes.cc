@@ -1,8 +1,8 @@
 #include "vmfs/lock/lock_modes.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+
+#include <fmt/format.h>
 
 #include "fs/base/check.h"
 #include "fs/base/on_disk.h"

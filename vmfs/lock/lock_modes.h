@@ -30,16 +30,16 @@ LockBlock TakenLock(const LockBlock& lock, const LockHolder& holder);
 // Mode 0 as ESXi leaves it: owner zero, heartbeat address and generation of the last holder kept.
 LockBlock FreedLock(const LockBlock& lock);
 
-// Adds a shared holder; `mode` is kReadOnly or kMultiWriter. Errors: kLockHeld when the lock is held
-// in another mode, kNoSpace when all 8 places are taken, kExists when it is a holder already.
+// Adds a shared holder; `mode` is kReadOnly or kMultiWriter. Errors: kLockHeld when the lock is
+// held in another mode, kNoSpace when all 8 places are taken, kExists when it is a holder already.
 base::Result<LockBlock> AddHolder(const LockBlock& lock, LockMode mode, const LockHolder& holder);
 
 // Takes a shared holder off the list, also a dead one; without holders the lock is free.
 // Errors: kNotFound.
 base::Result<LockBlock> RemoveHolder(const LockBlock& lock, const LockHolder& holder);
 
-// Mode 2 -> 1 for its only holder. Errors: kNotFound when `holder` is none, kLockHeld when there are
-// others, kInvalidArgument from another mode.
+// Mode 2 -> 1 for its only holder. Errors: kNotFound when `holder` is none, kLockHeld when there
+// are others, kInvalidArgument from another mode.
 base::Result<LockBlock> UpgradeToExclusive(const LockBlock& lock, const LockHolder& holder);
 
 // `image` with the lock's sector replaced; what lies behind the sector is kept.

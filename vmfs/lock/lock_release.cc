@@ -1,9 +1,9 @@
 // Giving locks back: after one barrier for many locks, several exchanges at a time.
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "fs/base/check.h"
 #include "fs/base/log.h"
@@ -118,8 +118,7 @@ base::Task<base::Status> LockManager::FreeOnDisk(LockEntry& entry) {
   for (int attempt = 0; attempt < kFreeAttemptsMax; ++attempt) {
     CO_TRY_STATUS(co_await heartbeat_.WaitUntilMayWrite());
     const SectorImage next = WithLock(expected, FreedLock(base::LoadAs<LockBlock>(expected)));
-    const base::Status exchanged =
-        co_await volume_.CompareAndWrite(entry.address, expected, next);
+    const base::Status exchanged = co_await volume_.CompareAndWrite(entry.address, expected, next);
     if (exchanged || exchanged.error().code() != base::Code::kMiscompare) co_return exchanged;
     SectorImage seen;
     CO_TRY_STATUS(co_await ReadSector(volume_, entry.address, seen));

@@ -1,10 +1,10 @@
 #include "vmfs/lock/slot_state.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <span>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "fs/base/on_disk.h"
 

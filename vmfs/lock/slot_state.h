@@ -28,9 +28,9 @@ struct HostIdentity {
 struct SlotState {
   uint32_t index = 0;
   uint64_t address = 0;
-  SectorImage image;                // its bytes, for compare-and-write
-  HeartbeatSlot slot;               // decoded; meaningless with a fault
-  std::optional<base::Error> fault; // why it cannot be understood
+  SectorImage image;                 // its bytes, for compare-and-write
+  HeartbeatSlot slot;                // decoded; meaningless with a fault
+  std::optional<base::Error> fault;  // why it cannot be understood
 };
 
 // Decodes `image` as slot `index`. Never fails: a damaged slot carries its fault.
