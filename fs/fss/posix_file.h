@@ -1,0 +1,44 @@
+// An open file of the posix driver: data through the executor's ring, the rest on its helper.
+//
+// Thread rule: the executor's thread. Place in the stack: made by `PosixFileSystem::Open`.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "fs/base/uring_executor.h"
+#include "fs/fss/file_system.h"
+
+namespace fss {
+
+class PosixFile final : public File {
+ public:
+  // Takes over `descriptor`, opened for I/O.
+  PosixFile(base::UringExecutor& executor, InodeNumber inode, int descriptor)
+      : executor_(executor), inode_(inode), descriptor_(descriptor) {}
+
+  ~PosixFile() override;
+
+  InodeNumber inode() const override { return inode_; }
+
+  uint64_t size_bytes() const override;
+  base::Task<base::Result<uint64_t>> Read(base::IoRequest request) override;
+  base::Task<base::Result<uint64_t>> Write(base::IoRequest request) override;
+  base::Task<base::Status> Sync(bool data_only) override;
+  base::Task<base::Status> Allocate(AllocateMode mode, uint64_t offset_bytes,
+                                    uint64_t length_bytes) override;
+  base::Task<base::Result<uint64_t>> Seek(SeekKind kind, uint64_t offset_bytes) override;
+  base::Task<base::Status> MapStatus(uint64_t offset_bytes, uint64_t length_bytes,
+                                     std::vector<base::MapRun>& runs) override;
+  base::Task<base::Status> Close() override;
+
+ private:
+  enum class Direction : uint8_t { kRead, kWrite };
+  base::Task<base::Result<uint64_t>> Transfer(base::IoRequest request, Direction direction);
+
+  base::UringExecutor& executor_;
+  const InodeNumber inode_;
+  int descriptor_;
+};
+
+}  // namespace fss
