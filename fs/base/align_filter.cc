@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "fs/base/aligned_buffer.h"
+#include "fs/base/device_range.h"
 
 namespace base {
 namespace {
@@ -54,14 +55,16 @@ AlignFilter::AlignFilter(Executor& executor, std::unique_ptr<BlockDevice> child)
       block_bytes_(this->child().limits().block_size_bytes),
       coarse_(block_bytes_ > kOurBlockBytes),
       limits_(LimitsOver(this->child().limits())),
-      writers_(executor) {}
+      writers_(executor),
+      calls_(executor) {}
 
 AlignFilter::AlignFilter(Executor& executor, BlockDevice& child)
     : DeviceFilter(child),
       block_bytes_(child.limits().block_size_bytes),
       coarse_(block_bytes_ > kOurBlockBytes),
       limits_(LimitsOver(child.limits())),
-      writers_(executor) {}
+      writers_(executor),
+      calls_(executor) {}
 
 bool AlignFilter::FitsRange(uint64_t offset_bytes, uint64_t length_bytes) const {
   return (offset_bytes | length_bytes) % block_bytes_ == 0;
@@ -85,6 +88,8 @@ Task<Status> AlignFilter::Write(IoRequest request) {
 }
 
 Task<Status> AlignFilter::ReadBounced(IoRequest request) {
+  CO_TRY_STATUS(CheckDeviceRange(*this, "read", request.offset_bytes, request.size_bytes()));
+  const CallCounter::Scope scope(calls_);
   const uint64_t begin = RoundDown(request.offset_bytes, block_bytes_);
   const uint64_t end = RoundUp(request.offset_bytes + request.size_bytes(), block_bytes_);
   AlignedBuffer buffer(end - begin);
@@ -99,6 +104,8 @@ Task<Status> AlignFilter::ReadBounced(IoRequest request) {
 
 // Every write takes its blocks, also one without edges: a neighbour's edge may lie in them.
 Task<Status> AlignFilter::WriteLocked(IoRequest request) {
+  CO_TRY_STATUS(CheckDeviceRange(*this, "write", request.offset_bytes, request.size_bytes()));
+  const CallCounter::Scope scope(calls_);
   const uint64_t begin = RoundDown(request.offset_bytes, block_bytes_);
   const uint64_t end = RoundUp(request.offset_bytes + request.size_bytes(), block_bytes_);
   co_await writers_.Acquire(begin, end - begin);
@@ -112,6 +119,8 @@ Task<Status> AlignFilter::WriteLocked(IoRequest request) {
 }
 
 Task<Status> AlignFilter::WriteBounced(IoRequest request) {
+  CO_TRY_STATUS(CheckDeviceRange(*this, "write", request.offset_bytes, request.size_bytes()));
+  const CallCounter::Scope scope(calls_);
   const uint64_t write_end = request.offset_bytes + request.size_bytes();
   const uint64_t begin = RoundDown(request.offset_bytes, block_bytes_);
   const uint64_t end = RoundUp(write_end, block_bytes_);
@@ -151,6 +160,8 @@ Task<Status> AlignFilter::WriteZeroes(uint64_t offset_bytes, uint64_t length_byt
 }
 
 Task<Status> AlignFilter::Clear(uint64_t offset_bytes, uint64_t length_bytes, Clearing how) {
+  CO_TRY_STATUS(CheckDeviceRange(*this, "zero", offset_bytes, length_bytes));
+  const CallCounter::Scope scope(calls_);
   const uint64_t end = offset_bytes + length_bytes;
   const uint64_t middle = std::min(RoundUp(offset_bytes, block_bytes_), end);
   const uint64_t middle_end = std::max(RoundDown(end, block_bytes_), middle);
@@ -199,6 +210,8 @@ Task<Status> AlignFilter::CompareInBlock(uint64_t offset_bytes, std::span<const 
                     fmt::format("compare and write {} at {}: {} bytes cross a block of {} bytes",
                                 name(), offset_bytes, expected.size(), block_bytes_));
   }
+  CO_TRY_STATUS(CheckDeviceRange(*this, "compare and write", offset_bytes, expected.size()));
+  const CallCounter::Scope scope(calls_);
   co_await writers_.Acquire(begin, block_bytes_);
   const RangeGuard guard(writers_, begin, block_bytes_);
   AlignedBuffer before(block_bytes_);
@@ -227,6 +240,8 @@ Task<Status> AlignFilter::MapRounded(uint64_t offset_bytes, uint64_t length_byte
                                      std::vector<MapRun>& runs) {
   const uint64_t begin = RoundDown(offset_bytes, block_bytes_);
   const uint64_t end = offset_bytes + length_bytes;
+  CO_TRY_STATUS(CheckDeviceRange(*this, "map", offset_bytes, length_bytes));
+  const CallCounter::Scope scope(calls_);
   std::vector<MapRun> rounded;
   CO_TRY_STATUS(co_await child().MapStatus(begin, RoundUp(end, block_bytes_) - begin, rounded));
   for (const MapRun& run : rounded) {
@@ -235,6 +250,12 @@ Task<Status> AlignFilter::MapRounded(uint64_t offset_bytes, uint64_t length_byte
     if (run_begin < run_end) AppendRun(runs, {run_begin, run_end - run_begin, run.state});
   }
   co_return Ok();
+}
+
+Task<Status> AlignFilter::Close() {
+  co_await calls_.Drain();
+  const Status status = co_await child().Close();
+  co_return status;
 }
 
 }  // namespace base

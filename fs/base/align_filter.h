@@ -10,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "fs/base/call_counter.h"
 #include "fs/base/device_filter.h"
 #include "fs/base/executor.h"
 #include "fs/base/range_lock.h"
@@ -33,6 +34,7 @@ class AlignFilter final : public DeviceFilter {
                                std::span<const std::byte> replacement) override;
   Task<Status> MapStatus(uint64_t offset_bytes, uint64_t length_bytes,
                          std::vector<MapRun>& runs) override;
+  Task<Status> Close() override;
 
  private:
   enum class Clearing : uint8_t { kUnmap, kZero, kZeroMayUnmap };
@@ -53,6 +55,7 @@ class AlignFilter final : public DeviceFilter {
   const bool coarse_;           // its blocks are larger than ours
   Limits limits_;
   RangeLock writers_;  // used where edges can meet
+  CallCounter calls_;  // that were not just forwarded
 };
 
 }  // namespace base

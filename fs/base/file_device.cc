@@ -13,6 +13,8 @@
 
 #include "fs/base/align_filter.h"
 #include "fs/base/aligned_buffer.h"
+#include "fs/base/call_counter.h"
+#include "fs/base/device_range.h"
 #include "fs/base/file_target.h"
 #include "fs/base/range_lock.h"
 
@@ -117,10 +119,9 @@ class RawFile final : public BlockDevice {
         target_(std::move(target)),
         read_only_(read_only),
         compare_and_write_durable_(compare_and_write_durable),
-        drained_(executor),
+        calls_(executor),
         comparing_(executor) {}
   ~RawFile() override {
-    CHECK(in_flight_ == 0);
     if (target_.descriptor >= 0) close(target_.descriptor);
   }
 
@@ -145,21 +146,6 @@ class RawFile final : public BlockDevice {
   bool is_direct() const { return target_.is_direct; }
 
  private:
-  // Counts a call for `Close`.
-  class InFlight {
-   public:
-    explicit InFlight(RawFile& file) : file_(file) { ++file_.in_flight_; }
-    InFlight(const InFlight&) = delete;
-    InFlight& operator=(const InFlight&) = delete;
-    ~InFlight() {
-      if (--file_.in_flight_ == 0) file_.drained_.NotifyAll();
-    }
-
-   private:
-    RawFile& file_;
-  };
-
-  Status CheckRange(const char* verb, uint64_t offset_bytes, uint64_t length_bytes) const;
   Status CheckChange(const char* verb, uint64_t offset_bytes, uint64_t length_bytes) const;
   Status CheckCompare(uint64_t offset_bytes, uint64_t expected_bytes,
                       uint64_t replacement_bytes) const;
@@ -177,29 +163,15 @@ class RawFile final : public BlockDevice {
   const bool compare_and_write_durable_;
   bool can_punch_ = true;       // until the kernel says otherwise
   bool can_zero_range_ = true;  // likewise
-  uint64_t in_flight_ = 0;
-  AsyncCondition drained_;
+  CallCounter calls_;
   RangeLock comparing_;  // one open file description never conflicts with itself
 };
-
-Status RawFile::CheckRange(const char* verb, uint64_t offset_bytes, uint64_t length_bytes) const {
-  if (offset_bytes > target_.size_bytes || length_bytes > target_.size_bytes - offset_bytes) {
-    return Error(Code::kOutOfRange, fmt::format("{} {} at {}, {} bytes: it ends at {}", verb, name_,
-                                                offset_bytes, length_bytes, target_.size_bytes));
-  }
-  if ((offset_bytes | length_bytes) % target_.limits.block_size_bytes != 0) {
-    return Error(Code::kMisaligned,
-                 fmt::format("{} {} at {}, {} bytes: blocks are {} bytes", verb, name_,
-                             offset_bytes, length_bytes, target_.limits.block_size_bytes));
-  }
-  return Ok();
-}
 
 Status RawFile::CheckChange(const char* verb, uint64_t offset_bytes, uint64_t length_bytes) const {
   if (read_only_) {
     return Error(Code::kReadOnly, fmt::format("{} {}: opened read-only", verb, name_));
   }
-  return CheckRange(verb, offset_bytes, length_bytes);
+  return CheckDeviceRange(*this, verb, offset_bytes, length_bytes);
 }
 
 Status RawFile::CheckCompare(uint64_t offset_bytes, uint64_t expected_bytes,
@@ -216,8 +188,8 @@ Status RawFile::CheckCompare(uint64_t offset_bytes, uint64_t expected_bytes,
 
 Task<Status> RawFile::Read(IoRequest request) {
   const uint64_t size = request.size_bytes();
-  CO_TRY_STATUS(CheckRange("read", request.offset_bytes, size));
-  const InFlight guard(*this);
+  CO_TRY_STATUS(CheckDeviceRange(*this, "read", request.offset_bytes, size));
+  const CallCounter::Scope scope(calls_);
   const int result =
       co_await executor_.Readv(target_.descriptor, request.buffers, request.offset_bytes);
   if (result >= 0 && static_cast<uint64_t>(result) == size) co_return Ok();
@@ -228,7 +200,7 @@ Task<Status> RawFile::Read(IoRequest request) {
 Task<Status> RawFile::Write(IoRequest request) {
   const uint64_t size = request.size_bytes();
   CO_TRY_STATUS(CheckChange("write", request.offset_bytes, size));
-  const InFlight guard(*this);
+  const CallCounter::Scope scope(calls_);
   const int result = co_await executor_.Writev(target_.descriptor, request.buffers,
                                                request.offset_bytes, request.fua);
   if (result >= 0 && static_cast<uint64_t>(result) == size) co_return Ok();
@@ -268,7 +240,7 @@ Task<Status> RawFile::Finish(IoRequest request, bool is_write, int result) {
 
 Task<Status> RawFile::Flush() {
   if (read_only_) co_return Ok();
-  const InFlight guard(*this);
+  const CallCounter::Scope scope(calls_);
   const int result = co_await executor_.Fsync(target_.descriptor, /*data_only=*/true);
   if (result < 0) co_return ErrnoError(-result, "flush " + name_);
   co_return Ok();
@@ -290,7 +262,7 @@ Task<Status> RawFile::WriteZeroes(uint64_t offset_bytes, uint64_t length_bytes, 
 // refusal is remembered; zeros are written then.
 Task<Status> RawFile::Zero(uint64_t offset_bytes, uint64_t length_bytes, bool may_unmap) {
   if (length_bytes == 0) co_return Ok();
-  const InFlight guard(*this);
+  const CallCounter::Scope scope(calls_);
   while (can_zero_range_ || (may_unmap && can_punch_)) {
     const bool punch = may_unmap && can_punch_;
     const int mode = FALLOC_FL_KEEP_SIZE | (punch ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
@@ -328,7 +300,7 @@ Task<Status> RawFile::WriteZeroPieces(uint64_t offset_bytes, uint64_t length_byt
 Task<Status> RawFile::CompareAndWrite(uint64_t offset_bytes, std::span<const std::byte> expected,
                                       std::span<const std::byte> replacement) {
   CO_TRY_STATUS(CheckCompare(offset_bytes, expected.size(), replacement.size()));
-  const InFlight guard(*this);
+  const CallCounter::Scope scope(calls_);
   const uint64_t page = RoundDown(offset_bytes, kPageBytes);
   co_await comparing_.Acquire(page, kPageBytes);
   const RangeGuard page_guard(comparing_, page, kPageBytes);
@@ -379,13 +351,13 @@ Task<Status> RawFile::CompareLocked(uint64_t offset_bytes, std::span<const std::
 
 Task<Status> RawFile::MapStatus(uint64_t offset_bytes, uint64_t length_bytes,
                                 std::vector<MapRun>& runs) {
-  CO_TRY_STATUS(CheckRange("map", offset_bytes, length_bytes));
+  CO_TRY_STATUS(CheckDeviceRange(*this, "map", offset_bytes, length_bytes));
   if (length_bytes == 0) co_return Ok();
   if (!target_.limits.can_map_status) {
     runs.push_back({offset_bytes, length_bytes, MapState::kData});
     co_return Ok();
   }
-  const InFlight guard(*this);
+  const CallCounter::Scope scope(calls_);
   std::vector<MapRun> found;
   MapCall call(target_.descriptor, offset_bytes, offset_bytes + length_bytes, found);
   co_await executor_.RunBlocking(call);
@@ -395,7 +367,7 @@ Task<Status> RawFile::MapStatus(uint64_t offset_bytes, uint64_t length_bytes,
 }
 
 Task<Status> RawFile::Close() {
-  while (in_flight_ > 0) co_await drained_.Wait();
+  co_await calls_.Drain();
   const int descriptor = std::exchange(target_.descriptor, -1);
   if (close(descriptor) != 0) co_return ErrnoError(errno, "close " + name_);
   co_return Ok();
@@ -411,7 +383,7 @@ Task<Status> RawFile::GrowTo(uint64_t size_bytes) {
                                                    size_bytes, target_.limits.block_size_bytes));
   }
   if (size_bytes <= target_.size_bytes) co_return Ok();
-  const InFlight guard(*this);
+  const CallCounter::Scope scope(calls_);
   TruncateCall call(target_.descriptor, size_bytes);
   co_await executor_.RunBlocking(call);
   if (call.errno_value() != 0) co_return ErrnoError(call.errno_value(), "grow " + name_);
@@ -465,7 +437,7 @@ class OpenedFile final : public FileDevice {
                          std::vector<MapRun>& runs) override {
     return top_->MapStatus(offset_bytes, length_bytes, runs);
   }
-  Task<Status> Close() override { return file_->Close(); }
+  Task<Status> Close() override { return top_->Close(); }
   Result<bool> TryLockByte(uint64_t offset) override { return file_->TryLockByte(offset); }
   Status UnlockByte(uint64_t offset) override { return file_->UnlockByte(offset); }
   Task<Status> GrowTo(uint64_t size_bytes) override { return file_->GrowTo(size_bytes); }
