@@ -87,6 +87,7 @@ class MemoryDevice : public base::BlockDevice {
   base::Task<base::Status> MapStatus(uint64_t offset_bytes, uint64_t length_bytes,
                                      std::vector<base::MapRun>& runs) override {
     if (failure) co_return *failure;
+    if (!Inside(offset_bytes, length_bytes)) co_return base::Code::kOutOfRange;
     const size_t first = runs.size();
     const uint64_t end = offset_bytes + length_bytes;
     for (uint64_t at = offset_bytes; at < end;) {
@@ -117,12 +118,18 @@ class MemoryDevice : public base::BlockDevice {
 
   std::optional<base::Code> failure;  // what every call answers
   int read_count = 0, write_count = 0, flush_count = 0;
+  int outside_count = 0;  // calls beyond the device or between blocks
   bool last_fua = false;
   bool closed = false;
 
  private:
-  bool Inside(uint64_t offset_bytes, uint64_t length_bytes) const {
-    return offset_bytes <= bytes_.size() && length_bytes <= bytes_.size() - offset_bytes;
+  bool Inside(uint64_t offset_bytes, uint64_t length_bytes) {
+    const bool inside =
+        offset_bytes <= bytes_.size() && length_bytes <= bytes_.size() - offset_bytes;
+    const bool aligned = (offset_bytes | length_bytes) % limits_.block_size_bytes == 0;
+    if (inside && aligned) return true;
+    ++outside_count;
+    return false;
   }
 
   void Mark(uint64_t offset_bytes, uint64_t length_bytes, base::MapState state) {

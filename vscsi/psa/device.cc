@@ -6,6 +6,7 @@
 #include <cstring>
 #include <utility>
 
+#include "fs/base/aligned_buffer.h"
 #include "fs/base/log.h"
 #include "fs/base/sync.h"
 #include "vscsi/scsi/buffers.h"
@@ -142,6 +143,7 @@ Task<Completion> Device::Recover(scsi::Command command, Path* path, Completion c
     if (completion.good()) break;
   }
   if (may_have_run) completion.plugin = PluginStatus::kTransient;
+  completion.path = path;
   co_return completion;
 }
 
@@ -187,9 +189,9 @@ Status Device::StatusOf(const scsi::Command& command, const Completion& completi
     return Failure(code, fmt::format("command {:#x} to {}: all paths down",
                                      command.cdb.bytes[0], name_));
   }
-  const Path* path = policy_->Select(paths_);
-  return Failure(code, DescribeFailure(command.cdb.bytes[0], name_, path ? path->name() : "none",
-                                       completion));
+  const std::string_view path_name = completion.path ? completion.path->name() : "none";
+  return Failure(code,
+                 DescribeFailure(command.cdb.bytes[0], name_, path_name, completion));
 }
 
 Task<Status> Device::Refuse(Code code, uint64_t offset_bytes, uint64_t length_bytes) const {
@@ -317,8 +319,8 @@ Task<Status> Device::CompareAndWrite(uint64_t offset_bytes, std::span<const std:
   // the second one found our own bytes, not somebody else's.
   const bool doubtful = completion.plugin == PluginStatus::kTransient;
   if (status || !doubtful || status.error().code() != Code::kMiscompare) co_return status;
-  const scsi::PageBuffer found(expected.size());
-  const IoVec piece{found.span().data(), found.span().size()};
+  base::AlignedBuffer found(expected.size());
+  const IoVec piece = found.piece();
   CO_TRY_STATUS(co_await Read(IoRequest{offset_bytes, {&piece, 1}}));
   const bool ours = std::equal(replacement.begin(), replacement.end(), found.span().begin());
   co_return ours ? base::Ok() : std::move(status);
@@ -349,7 +351,7 @@ Task<Status> Device::AppendMapRuns(uint64_t lba, uint64_t end_lba,
   const uint64_t granules =
       ((end_lba - lba) << block_shift_) / limits_.unmap_granularity_bytes + 1;
   const size_t run_count = std::min<size_t>(granules, kMapRunsPerCommandMax);
-  const scsi::PageBuffer data(scsi::kLbaStatusHeaderBytes +
+  base::AlignedBuffer data(scsi::kLbaStatusHeaderBytes +
                               run_count * scsi::kLbaStatusDescriptorBytes);
   while (lba < end_lba) {
     const scsi::Cdb cdb = scsi::EncodeServiceActionIn(

@@ -33,11 +33,14 @@ enum class HostStatus : uint8_t {
 // P: what the multipathing plug-in adds.
 enum class PluginStatus : uint8_t { kGood = 0x0, kTransient = 0x1 };
 
+class Path;
+
 // How a command ended. `response` means something with HostStatus::kOk only.
 struct Completion {
   HostStatus host = HostStatus::kOk;
   PluginStatus plugin = PluginStatus::kGood;
   scsi::Response response;
+  const Path* path = nullptr;  // that carried it last; filled in by `Device`
 
   bool good() const {
     return host == HostStatus::kOk && response.status == scsi::StatusCode::kGood;

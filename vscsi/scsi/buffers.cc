@@ -44,10 +44,4 @@ size_t Scatter(std::span<const std::byte> source, std::span<const base::IoVec> b
   return done;
 }
 
-PageBuffer::PageBuffer(size_t size_bytes)
-    : data_(static_cast<std::byte*>(::operator new[](size_bytes, kAlignment))),
-      size_bytes_(size_bytes) {
-  std::memset(data_.get(), 0, size_bytes);
-}
-
 }  // namespace scsi

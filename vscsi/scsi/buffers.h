@@ -6,8 +6,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <new>
 #include <span>
 #include <vector>
 
@@ -26,20 +24,5 @@ size_t Gather(std::span<const base::IoVec> buffers, uint64_t offset_bytes,
 // Copies `source` into `buffers` from `offset_bytes` on; returns how much fitted.
 size_t Scatter(std::span<const std::byte> source, std::span<const base::IoVec> buffers,
                uint64_t offset_bytes);
-
-// Zeroed memory at a page boundary, so that any device takes it whatever alignment it needs.
-class PageBuffer {
- public:
-  explicit PageBuffer(size_t size_bytes);
-  std::span<std::byte> span() const { return {data_.get(), size_bytes_}; }
-
- private:
-  static constexpr std::align_val_t kAlignment{4096};
-  struct Deleter {
-    void operator()(std::byte* data) const { ::operator delete[](data, kAlignment); }
-  };
-  std::unique_ptr<std::byte[], Deleter> data_;
-  size_t size_bytes_;
-};
 
 }  // namespace scsi

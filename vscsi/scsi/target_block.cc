@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "fs/base/aligned_buffer.h"
 #include "vscsi/scsi/buffers.h"
 #include "vscsi/scsi/target.h"
 
@@ -94,8 +95,8 @@ base::Task<Response> Target::ReadPart(base::IoRequest request, uint64_t expected
     if (!status) co_return ResponseFor(status, 0);
   }
   if (tail != 0) {
-    const PageBuffer block(BytesOf(1));
-    const base::IoVec piece{block.span().data(), block.span().size()};
+    base::AlignedBuffer block(BytesOf(1));
+    const base::IoVec piece = block.piece();
     base::IoRequest last{request.offset_bytes + moved - tail, {&piece, 1}, request.fua};
     const base::Status status = co_await backing_->Read(last);
     if (!status) co_return ResponseFor(status, 0);
@@ -220,7 +221,7 @@ base::Task<Response> Target::WriteZeroes(BlockRangeCdb range, bool may_unmap) {
 // way; with the UNMAP bit other data is written all the same, as SBC-3 5.45 asks.
 base::Task<Response> Target::WritePattern(BlockRangeCdb range, Command command) {
   const uint64_t length = BytesOf(range.block_count);
-  const PageBuffer pattern(static_cast<size_t>(std::min(length, kScratchBytesMax)));
+  base::AlignedBuffer pattern(static_cast<size_t>(std::min(length, kScratchBytesMax)));
   const auto block = pattern.span().first(BytesOf(1));
   Gather(command.data, 0, block);
   if (AllZero(block)) {
@@ -258,7 +259,7 @@ base::Task<Response> Target::CompareAndWrite(Nexus&, const Command& command) {
 base::Task<Response> Target::CompareAndWriteBlocks(BlockRangeCdb range, Command command) {
   const size_t half = BytesOf(range.block_count);
   // Copied, so that the guest cannot change what is compared after it was checked.
-  const PageBuffer data(2 * half);
+  base::AlignedBuffer data(2 * half);
   Gather(command.data, 0, data.span());
   const uint64_t offset = BytesOf(range.lba);
   const auto expected = data.span().first(half);
@@ -275,8 +276,8 @@ base::Task<Response> Target::CompareAndWriteBlocks(BlockRangeCdb range, Command 
 // Where the device differs from `expected` now: a hint, since others may write meanwhile.
 base::Task<uint64_t> Target::FirstDifference(uint64_t offset_bytes,
                                              std::span<const std::byte> expected) {
-  const PageBuffer found(expected.size());
-  const base::IoVec piece{found.span().data(), found.span().size()};
+  base::AlignedBuffer found(expected.size());
+  const base::IoVec piece = found.piece();
   base::IoRequest request{offset_bytes, {&piece, 1}};
   const base::Status status = co_await backing_->Read(request);
   if (!status) co_return 0;
@@ -324,7 +325,7 @@ base::Task<Response> Target::CompareRange(BlockRangeCdb range, Command command, 
   const uint64_t step_max = byte_check == 3 ? BytesOf(1) : kScratchBytesMax;
   const auto step = std::min<uint64_t>({step_max, backing_->limits().transfer_bytes_max,
                                         std::max(length, BytesOf(1))});
-  const PageBuffer found(step), wanted(step);
+  base::AlignedBuffer found(step), wanted(step);
   for (uint64_t done = 0; done < length; done += step) {
     const auto size = static_cast<size_t>(std::min(step, length - done));
     const base::IoVec piece{found.span().data(), size};
