@@ -29,8 +29,8 @@ class BlockFile {
   virtual std::span<std::byte, kMetadataBlockBytes> Modify(Transaction& transaction,
                                                            MetadataBlock& piece) = 0;
 
-  // Makes sure that `piece_count` more pieces could be added without failing (space reserved, blocks
-  // loaded). Nothing is modified. Errors: kNoSpace, kIo.
+  // Makes sure that `piece_count` more pieces could be added without failing (space reserved,
+  // blocks loaded). Nothing is modified. Errors: kNoSpace, kIo.
   virtual base::Task<base::Status> PrepareToExtend(uint64_t piece_count) = 0;
 
   // Adds `piece_count` zeroed pieces at the end, as prepared; cannot fail any more.

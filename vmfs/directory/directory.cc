@@ -1,9 +1,9 @@
 #include "vmfs/directory/directory.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cstddef>
+
+#include <fmt/format.h>
 
 #include "fs/base/on_disk.h"
 #include "vmfs/directory/slots.h"
@@ -64,8 +64,7 @@ base::Result<DirectoryRecord> ReadRecord(ConstMetadataSpan block, Location locat
   return record;
 }
 
-base::Result<LinkGroup> ReadLinkGroup(ConstMetadataSpan block, Location location,
-                                      uint32_t bucket) {
+base::Result<LinkGroup> ReadLinkGroup(ConstMetadataSpan block, Location location, uint32_t bucket) {
   if (base::LoadAs<DirectoryBlockHeader>(block).is_free(location.slot)) {
     return Corrupt(fmt::format("read link group in directory block {}, slot {}: the slot is free",
                                location.block, location.slot));
@@ -80,8 +79,8 @@ uint32_t Directory::BlockCount() const {
   // Block numbers have 22 bits; what lies behind cannot be referred to.
   constexpr uint64_t kBlockNumbers = uint64_t{1} << 22;
   const uint64_t pieces = file_.size_bytes() / kMetadataBlockBytes;
-  return static_cast<uint32_t>(std::min(pieces - std::min<uint64_t>(pieces, kDirectoryHeaderPieces),
-                                        kBlockNumbers));
+  return static_cast<uint32_t>(
+      std::min(pieces - std::min<uint64_t>(pieces, kDirectoryHeaderPieces), kBlockNumbers));
 }
 
 base::Task<base::Result<BlockRef>> Directory::Pin(uint64_t piece_index, PinnedPieces& pieces) {
@@ -131,8 +130,8 @@ base::Task<base::Status> Directory::MatchRecord(std::string_view name, Location 
 }
 
 base::Task<base::Status> Directory::MatchGroup(std::string_view name, NameKey key,
-                                               const LinkGroup* group,
-                                               PinnedPieces& pieces, Chain& chain) {
+                                               const LinkGroup* group, PinnedPieces& pieces,
+                                               Chain& chain) {
   for (uint32_t i = 0; i < UsedLinks(*group) && chain.match.is_none(); ++i) {
     if (group->links[i].hash != key.link_hash) continue;
     // Kept only if it is the match: a bucket may hold any number of names with this hash.
@@ -158,11 +157,10 @@ base::Task<base::Status> Directory::Walk(std::string_view name, NameKey key, Wal
   CycleDetector detector;
   while (!at.is_none()) {
     if (at.kind != DirectoryBlockKind::kLinks || detector.Met(at)) {
-      co_return Corrupt(fmt::format("walk directory bucket {}: {} at block {}, slot {}",
-                                    key.bucket,
-                                    at.kind == DirectoryBlockKind::kLinks ? "a cycle"
-                                                                          : "not a link group",
-                                    at.block, at.slot));
+      co_return Corrupt(
+          fmt::format("walk directory bucket {}: {} at block {}, slot {}", key.bucket,
+                      at.kind == DirectoryBlockKind::kLinks ? "a cycle" : "not a link group",
+                      at.block, at.slot));
     }
     CO_TRY(const BlockRef block, co_await PinSlotBlock(at, pieces));
     CO_TRY(const LinkGroup group, ReadLinkGroup(block->bytes(), at, key.bucket));
@@ -182,8 +180,8 @@ base::Task<base::Result<DirectoryTarget>> Directory::Find(std::string_view name)
     static_cast<void>(header);
   }
   Chain chain;
-  CO_TRY_STATUS(co_await Walk(name, KeyOfName(name, is_root_), WalkScope::kUntilMatch, pieces,
-                              chain));
+  CO_TRY_STATUS(
+      co_await Walk(name, KeyOfName(name, is_root_), WalkScope::kUntilMatch, pieces, chain));
   if (chain.match.is_none()) co_return base::Code::kNotFound;
   co_return chain.target;
 }

@@ -9,9 +9,9 @@
 // modifies nothing; `Apply` cannot fail and does not suspend. So an operation prepares all its
 // parts, in any number of directories and elsewhere, and modifies nothing until all are prepared.
 // Between the two the caller keeps the directory's lock. Two changes to one directory in one
-// operation (a rename within it) compose under one rule: at most one insert, and it is both prepared
-// and applied before the others. Applying derives positions anew from the blocks that the prepared
-// change holds in memory, so what an earlier `Apply` moved is seen.
+// operation (a rename within it) compose under one rule: at most one insert, and it is both
+// prepared and applied before the others. Applying derives positions anew from the blocks that the
+// prepared change holds in memory, so what an earlier `Apply` moved is seen.
 //
 // What comes from disk is never trusted: a location out of range, a block or slot that contradicts
 // the map or itself, a cycle of link groups answer kCorrupt after bounded work.
@@ -62,11 +62,13 @@ class PinnedPieces {
     indexes_.push_back(piece_index);
     blocks_.push_back(std::move(block));
   }
+
   void Add(PinnedPieces&& others) {
     for (size_t i = 0; i < others.indexes_.size(); ++i) {
       Add(others.indexes_[i], std::move(others.blocks_[i]));
     }
   }
+
   const std::vector<uint64_t>& indexes() const { return indexes_; }
 
  private:
@@ -81,8 +83,8 @@ class PreparedInsert {
   PinnedPieces pieces_;
   std::string name_;
   NameKey key_;
-  uint32_t record_block_ = 0;  // takes the record
-  uint32_t link_block_ = 0;    // takes a new link group; 0: none is needed
+  uint32_t record_block_ = 0;     // takes the record
+  uint32_t link_block_ = 0;       // takes a new link group; 0: none is needed
   uint32_t new_block_count_ = 0;  // pieces to add to the file
   uint64_t change_count_ = 0;     // of the directory, when this was prepared
 };
@@ -122,15 +124,16 @@ class Directory {
  public:
   // How many blocks of the directory file one change modifies at most; what the file itself does to
   // grow comes on top.
-  static constexpr uint32_t kInsertBlocksMax = 6;   // header, table, map, record, two link blocks
-  static constexpr uint32_t kRemoveBlocksMax = 6;   // the same
-  static constexpr uint32_t kReplaceBlocksMax = 1;  // record
+  static constexpr uint32_t kInsertBlocksMax = 6;     // header, table, map, record, two link blocks
+  static constexpr uint32_t kRemoveBlocksMax = 6;     // the same
+  static constexpr uint32_t kReplaceBlocksMax = 1;    // record
   static constexpr uint32_t kSetParentBlocksMax = 1;  // header
   // How many pieces an insert adds to the file at most.
   static constexpr uint32_t kInsertPiecesMax = 2;
 
   // `file` must outlive the directory. `is_root`: system names have buckets of their own.
   Directory(BlockFile& file, bool is_root) : file_(file), is_root_(is_root) {}
+
   Directory(const Directory&) = delete;
   Directory& operator=(const Directory&) = delete;
 
@@ -218,10 +221,13 @@ class Directory {
   BlockRef LoadedBlock(uint32_t number) {
     return file_.LoadedPiece(kDirectoryHeaderPieces + number);
   }
+
   MetadataSpan Modify(Transaction& transaction, uint64_t piece_index);
+
   MetadataSpan ModifyBlock(Transaction& transaction, uint32_t number) {
     return Modify(transaction, kDirectoryHeaderPieces + number);
   }
+
   LinkGroup LoadGroup(Location location);
   void StoreGroup(Transaction& transaction, Location location, const LinkGroup& group);
   Location LoadBucket(uint32_t bucket);

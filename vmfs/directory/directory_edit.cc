@@ -1,7 +1,7 @@
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cstddef>
+
+#include <fmt/format.h>
 
 #include "fs/base/check.h"
 #include "fs/base/on_disk.h"
@@ -23,9 +23,8 @@ void AddToCounter(MetadataSpan header, size_t offset, int difference) {
 // The header and the map, both pinned, of a directory that we know how to change.
 base::Task<base::Result<DirectoryHeader>> Directory::PinForChange(PinnedPieces& pieces) {
   CO_TRY(const DirectoryHeader header, co_await PinHeader(pieces));
-  if (header.version != kDirectoryVersion || header.checksum != 0 ||
-      header.map_block_count != 1 || header.map_blocks[0] != 0 ||
-      BlockCount() > kDirectoryBlocksMax) {
+  if (header.version != kDirectoryVersion || header.checksum != 0 || header.map_block_count != 1 ||
+      header.map_blocks[0] != 0 || BlockCount() > kDirectoryBlocksMax) {
     co_return base::Error(
         base::Code::kUnsupported,
         fmt::format("change directory: version {:#010x}, checksum {:#x}, {} maps, {} blocks",
@@ -49,8 +48,7 @@ base::Task<base::Status> Directory::PinChain(std::string_view name, PinnedPieces
   }
   CO_TRY(const DirectoryHeader header, co_await PinForChange(pieces));
   static_cast<void>(header);
-  CO_TRY_STATUS(
-      co_await Walk(name, KeyOfName(name, is_root_), WalkScope::kWhole, pieces, chain));
+  CO_TRY_STATUS(co_await Walk(name, KeyOfName(name, is_root_), WalkScope::kWhole, pieces, chain));
   co_return base::Ok();
 }
 
@@ -97,10 +95,11 @@ base::Task<base::Result<uint32_t>> Directory::ChooseBlock(DirectoryBlockKind kin
     if (HasFreeSlot(block->bytes())) co_return number;
     co_return base::Error(base::Code::kCorrupt,
                           fmt::format("insert into directory: the map says that block {} has free "
-                                      "slots, but it is full", number));
+                                      "slots, but it is full",
+                                      number));
   }
-  uint32_t unused = FindBlock(map->bytes(), DirectoryBlockKind::kNone,
-                              HintOf(DirectoryBlockKind::kNone), count);
+  uint32_t unused =
+      FindBlock(map->bytes(), DirectoryBlockKind::kNone, HintOf(DirectoryBlockKind::kNone), count);
   HintOf(DirectoryBlockKind::kNone) = unused;
   if (unused < count && unused == insert.record_block_) {
     unused = FindBlock(map->bytes(), DirectoryBlockKind::kNone, unused + 1, count);
@@ -109,12 +108,20 @@ base::Task<base::Result<uint32_t>> Directory::ChooseBlock(DirectoryBlockKind kin
     CO_TRY_STATUS(co_await CheckUnused(unused, insert.pieces_));
     co_return unused;
   }
-  if (count + insert.new_block_count_ >= kDirectoryBlocksMax) {
+  const uint32_t added = count + insert.new_block_count_;
+  if (added >= kDirectoryBlocksMax) {
     co_return base::Error(base::Code::kNoSpace,
                           fmt::format("insert into directory: all of its {} blocks are full",
                                       kDirectoryBlocksMax - 1));
   }
-  co_return count + insert.new_block_count_++;
+  if (GetMapNibble(map->bytes(), added).kind != DirectoryBlockKind::kNone) {
+    co_return base::Error(base::Code::kCorrupt,
+                          fmt::format("insert into directory: the map says that block {} is in "
+                                      "use, but the file ends before it",
+                                      added));
+  }
+  ++insert.new_block_count_;
+  co_return added;
 }
 
 // Pins a block that the map calls unused, unless the block itself says that it is not.
@@ -127,8 +134,8 @@ base::Task<base::Status> Directory::CheckUnused(uint32_t number, PinnedPieces& p
   if (!holds_slots) co_return base::Ok();
   co_return base::Error(base::Code::kCorrupt,
                         fmt::format("insert into directory: the map says that block {} is unused, "
-                                    "but {} of its slots are used", number,
-                                    header.slot_count - header.free_count));
+                                    "but {} of its slots are used",
+                                    number, header.slot_count - header.free_count));
 }
 
 base::Task<base::Result<PreparedRemove>> Directory::PrepareRemove(std::string_view name) {
@@ -229,6 +236,8 @@ Location Directory::Allocate(Transaction& transaction, DirectoryBlockKind kind, 
   if (GetMapNibble(map->bytes(), number).kind != kind) EncodeEmptyBlock(kind, block);
   const uint32_t slot = TakeSlot(block);
   StoreNibble(transaction, number, {.kind = kind, .has_free = HasFreeSlot(block)});
+  uint32_t& hint = HintOf(kind);
+  hint = std::min(hint, number);
   return {kind, number, slot};
 }
 

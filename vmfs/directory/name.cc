@@ -44,9 +44,9 @@ base::Status ValidateName(std::string_view name) {
                        fmt::format("check name \"{}\": not the name of an entry", name));
   }
   if (name.size() > kNameBytesMax) {
-    return base::Error(base::Code::kNameTooLong,
-                       fmt::format("check name: {} bytes, at most {} can be stored", name.size(),
-                                   kNameBytesMax));
+    return base::Error(
+        base::Code::kNameTooLong,
+        fmt::format("check name: {} bytes, at most {} can be stored", name.size(), kNameBytesMax));
   }
   if (name.find('/') != name.npos || name.find('\0') != name.npos) {
     return base::Error(base::Code::kInvalidArgument, "check name: holds '/' or a zero byte");
@@ -55,7 +55,9 @@ base::Status ValidateName(std::string_view name) {
   return base::Ok();
 }
 
-bool IsSystemName(std::string_view name) { return SystemNameBucket(name).has_value(); }
+bool IsSystemName(std::string_view name) {
+  return SystemNameBucket(name).has_value();
+}
 
 NameKey KeyOfName(std::string_view name, bool is_root) {
   if (is_root) {

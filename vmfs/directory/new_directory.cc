@@ -18,10 +18,10 @@ struct SystemFile {
 };
 
 // In the order of their records, which is that of their descriptors.
-constexpr std::array kSystemFiles = {
-    SystemFile{".fbb.sf", kFbbFd}, SystemFile{".fdc.sf", kFdcFd}, SystemFile{".pbc.sf", kPbcFd},
-    SystemFile{".sbc.sf", kSbcFd}, SystemFile{".vh.sf", kVhFd},   SystemFile{".pb2.sf", kPb2Fd},
-    SystemFile{".sdd.sf", kSddFd}, SystemFile{".jbc.sf", kJbcFd}};
+constexpr std::array kSystemFiles = {SystemFile{".fbb.sf", kFbbFd}, SystemFile{".fdc.sf", kFdcFd},
+                                     SystemFile{".pbc.sf", kPbcFd}, SystemFile{".sbc.sf", kSbcFd},
+                                     SystemFile{".vh.sf", kVhFd},   SystemFile{".pb2.sf", kPb2Fd},
+                                     SystemFile{".sdd.sf", kSddFd}, SystemFile{".jbc.sf", kJbcFd}};
 constexpr uint32_t kSystemGeneration = 1;
 constexpr uint32_t kRecordBlock = 1;
 constexpr uint32_t kMapPiece = kDirectoryHeaderPieces;
@@ -36,8 +36,7 @@ uint32_t BucketOf(const SystemFile& file) {
 DirectoryHeader MakeHeader(const NewDirectory& directory) {
   const bool is_system = directory.kind == NewDirectoryKind::kSddSystem;
   DirectoryRecord self{}, parent{};
-  self.type_value =
-      static_cast<uint32_t>(is_system ? InodeType::kSystem : InodeType::kDirectory);
+  self.type_value = static_cast<uint32_t>(is_system ? InodeType::kSystem : InodeType::kDirectory);
   self.fd = directory.self.raw();
   self.generation = directory.self_generation;
   parent.type_value = static_cast<uint32_t>(InodeType::kDirectory);

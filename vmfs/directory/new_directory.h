@@ -1,4 +1,5 @@
-// The bytes of a directory at birth: mkfs writes the root and `.sdd.sf` with them, mkdir every other.
+// The bytes of a directory at birth: mkfs writes the root and `.sdd.sf` with them, mkdir every
+// other.
 //
 // Pure functions. Thread rule: plain values. Source of the layout: vmfs/FORMAT.md, Directories, and
 // the directories of a volume that ESXi formatted.
@@ -13,8 +14,8 @@
 namespace vmfs {
 
 enum class NewDirectoryKind : uint8_t {
-  kOrdinary,  // empty, with one record block
-  kRoot,      // holds the eight system files' names in its record block
+  kOrdinary,   // empty, with one record block
+  kRoot,       // holds the eight system files' names in its record block
   kSddSystem,  // `.sdd.sf`: header and map only; its "." has type 5
 };
 

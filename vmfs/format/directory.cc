@@ -184,7 +184,10 @@ base::Result<DirectoryBlockHeader> DecodeBlockHeader(std::span<const std::byte> 
                         slots);
   }
   const uint32_t free_bits = CountBits(header.bitmap);
-  if (header.free_count != free_bits || header.FirstFree() > slots || free_bits > slots) {
+  uint32_t free_slots = 0;
+  for (uint32_t slot = 0; slot < slots; ++slot) free_slots += header.is_free(slot) ? 1 : 0;
+  // A bit behind the last slot would promise a slot that does not exist.
+  if (header.free_count != free_bits || free_slots != free_bits) {
     return CorruptError("directory block: {} slots free, {} by its bitmap",
                         uint16_t{header.free_count}, free_bits);
   }
