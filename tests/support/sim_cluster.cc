@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "fs/base/check.h"
+#include "fs/base/on_disk.h"
 
 namespace sim {
 
@@ -33,7 +34,10 @@ HostExecutor::Detached HostExecutor::Deliver(HostExecutor& host, uint64_t id,
 }
 
 void HostExecutor::PostAt(uint64_t deadline_us, std::coroutine_handle<> handle) {
-  if (killed_) return;
+  if (killed_) {
+    held_back_.push_back(handle);  // for ever, but reachable: such frames are not leaks
+    return;
+  }
   const uint64_t id = next_id_++;
   timers_.emplace(id, Timer{deadline_us, handle});
   Deliver(*this, id, deadline_us);
@@ -177,7 +181,6 @@ base::Task<void> HostDisk::Perform(HostDisk& disk, Operation* operation) {
   co_await world.Sleep(world.random().Below(disk.medium_.latency_us_max));
   --disk.host_.requests_in_flight;
   disk.host_.OnRequestDone();
-  if (disk.host_.executor.killed()) co_return;
   operation->ok = result.has_value();
   if (!result) operation->failed = result.error().code();
   operation->done = true;
@@ -203,5 +206,70 @@ base::Status HostDisk::Apply(Operation& operation) {
   }
   return base::Ok();
 }
+
+namespace {
+
+base::Task<void> SleepFor(base::Executor& executor, uint64_t duration_us) {
+  co_await executor.Sleep(duration_us);
+}
+
+// Killed hosts: their frames are never resumed and never destroyed.
+std::vector<std::unique_ptr<SimHost>>& Graveyard() {
+  static auto* const graveyard = new std::vector<std::unique_ptr<SimHost>>;
+  return *graveyard;
+}
+
+}  // namespace
+
+SimCluster::SimCluster(uint64_t seed, uint32_t lock_count)
+    : world(seed), medium(world, LockAddress(lock_count)) {
+  for (uint32_t i = 0; i < vmfs::kHeartbeatSlotCount; ++i) {
+    PutSlot(i, vmfs::MakeFreeHeartbeatSlot(vmfs::HeartbeatAddress(i)));
+  }
+  for (uint32_t i = 0; i < lock_count; ++i) {
+    PutLock(i, vmfs::MakeFreeLock(vmfs::LockType::kFd, LockAddress(i)));
+  }
+}
+
+SimCluster::~SimCluster() {
+  RunFor(600'000'000);
+  for (std::unique_ptr<SimHost>& host : hosts_) {
+    if (host->executor.killed()) Graveyard().push_back(std::move(host));
+  }
+}
+
+SimHost& SimCluster::AddHost() {
+  return *hosts_.emplace_back(std::make_unique<SimHost>(medium, guards));
+}
+
+vmfs::HeartbeatSlot SimCluster::Slot(uint32_t index) const {
+  return base::LoadAs<vmfs::HeartbeatSlot>(medium.bytes, vmfs::HeartbeatAddress(index));
+}
+
+vmfs::LockBlock SimCluster::Lock(uint32_t index) const {
+  return base::LoadAs<vmfs::LockBlock>(medium.bytes, LockAddress(index));
+}
+
+uint64_t SimCluster::Counter(uint32_t index) const {
+  return base::LoadAs<base::Le64>(medium.bytes, CounterAddress(index));
+}
+
+uint32_t SimCluster::SlotsInUse() const {
+  uint32_t count = 0;
+  for (uint32_t i = 0; i < vmfs::kHeartbeatSlotCount; ++i) {
+    if (Slot(i).state() != vmfs::HeartbeatState::kFree) ++count;
+  }
+  return count;
+}
+
+void SimCluster::PutSlot(uint32_t index, const vmfs::HeartbeatSlot& slot) {
+  base::StoreAs(std::span(medium.bytes), vmfs::HeartbeatAddress(index), slot);
+}
+
+void SimCluster::PutLock(uint32_t index, const vmfs::LockBlock& lock) {
+  base::StoreAs(std::span(medium.bytes), LockAddress(index), lock);
+}
+
+void SimCluster::RunFor(uint64_t duration_us) { Run(SleepFor(world, duration_us)); }
 
 }  // namespace sim

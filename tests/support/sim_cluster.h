@@ -14,12 +14,13 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "fs/base/block_device.h"
 #include "fs/base/sim_executor.h"
+#include "vmfs/format/lock_block.h"
 #include "vmfs/lock/heartbeat.h"
 
 namespace sim {
@@ -183,6 +184,45 @@ class SimHost {
   HostDisk disk;
   SimGuard guard;
   uint64_t requests_in_flight = 0;
+};
+
+// A small formatted medium, its hosts, and what tests look at: 1,024 free heartbeat slots at their
+// place and `lock_count` free locks behind them, each with a counter block.
+class SimCluster {
+ public:
+  explicit SimCluster(uint64_t seed, uint32_t lock_count = 512);
+  // Lets everything in flight end. Heartbeats of hosts that still run have been stopped.
+  ~SimCluster();
+
+  // A host with a free way to the medium. Lives until the end of the process if it was killed.
+  SimHost& AddHost();
+
+  static uint64_t LockAddress(uint32_t index) { return 0x700000 + uint64_t{index} * 0x2000; }
+  static uint64_t CounterAddress(uint32_t index) { return LockAddress(index) + 0x1000; }
+
+  // What lies on the medium now.
+  vmfs::HeartbeatSlot Slot(uint32_t index) const;
+  vmfs::LockBlock Lock(uint32_t index) const;
+  uint64_t Counter(uint32_t index) const;
+  uint32_t SlotsInUse() const;
+
+  // Changes the medium behind everybody's back.
+  void PutSlot(uint32_t index, const vmfs::HeartbeatSlot& slot);
+  void PutLock(uint32_t index, const vmfs::LockBlock& lock);
+
+  // Runs `task` to its end, with everything else that happens meanwhile.
+  template <typename T>
+  T Run(base::Task<T> task) {
+    return base::RunSync(world, std::move(task));
+  }
+  void RunFor(uint64_t duration_us);
+
+  base::SimExecutor world;
+  SimMedium medium;
+  SimGuardTable guards;
+
+ private:
+  std::vector<std::unique_ptr<SimHost>> hosts_;
 };
 
 }  // namespace sim
