@@ -57,7 +57,7 @@ class CountingBarrier : public vmfs::ReleaseBarrier {
 };
 
 struct LockHostOptions {
-  uint8_t fill = 1;         // of the owner's UUID
+  uint8_t fill = 1;  // of the owner's UUID
   bool guarded = false;
   bool refuse_others = false;
   vmfs::LockManagerOptions locks;

@@ -270,6 +270,8 @@ void SimCluster::PutLock(uint32_t index, const vmfs::LockBlock& lock) {
   base::StoreAs(std::span(medium.bytes), LockAddress(index), lock);
 }
 
-void SimCluster::RunFor(uint64_t duration_us) { Run(SleepFor(world, duration_us)); }
+void SimCluster::RunFor(uint64_t duration_us) {
+  Run(SleepFor(world, duration_us));
+}
 
 }  // namespace sim

@@ -198,6 +198,7 @@ class SimCluster {
   SimHost& AddHost();
 
   static uint64_t LockAddress(uint32_t index) { return 0x700000 + uint64_t{index} * 0x2000; }
+
   static uint64_t CounterAddress(uint32_t index) { return LockAddress(index) + 0x1000; }
 
   // What lies on the medium now.
@@ -215,6 +216,7 @@ class SimCluster {
   T Run(base::Task<T> task) {
     return base::RunSync(world, std::move(task));
   }
+
   void RunFor(uint64_t duration_us);
 
   base::SimExecutor world;

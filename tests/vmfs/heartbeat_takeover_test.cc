@@ -1,7 +1,7 @@
-#include <gtest/gtest.h>
-
 #include <memory>
 #include <utility>
+
+#include <gtest/gtest.h>
 
 #include "tests/support/lock_hosts.h"
 
@@ -148,8 +148,7 @@ TEST(Takeover, ALongReplayKeepsItsOwnLease) {
 }
 
 base::Task<void> TakeOverOne(LockHost& host, uint32_t index, int& freed_count) {
-  const base::Result<bool> freed =
-      co_await host.heartbeat.TakeOverIfDead(index, host.takeover);
+  const base::Result<bool> freed = co_await host.heartbeat.TakeOverIfDead(index, host.takeover);
   CHECK(freed.has_value());
   if (*freed) ++freed_count;
 }
@@ -184,8 +183,8 @@ TEST(Takeover, ALivingHostIsLeftAlone) {
   const auto other = MakeHost(cluster, 2, false, false);
   ASSERT_TRUE(cluster.Run(living->heartbeat.Acquire()));
   ASSERT_TRUE(cluster.Run(other->heartbeat.Acquire()));
-  const auto freed = cluster.Run(
-      other->heartbeat.TakeOverIfDead(living->heartbeat.slot_index(), other->takeover));
+  const auto freed =
+      cluster.Run(other->heartbeat.TakeOverIfDead(living->heartbeat.slot_index(), other->takeover));
   ASSERT_TRUE(freed);
   EXPECT_FALSE(*freed);
   ASSERT_TRUE(cluster.Run(living->heartbeat.Release()));

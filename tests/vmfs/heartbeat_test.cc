@@ -1,11 +1,11 @@
 #include "vmfs/lock/heartbeat.h"
 
-#include <gtest/gtest.h>
-
 #include <cstring>
 #include <memory>
 #include <string>
 #include <utility>
+
+#include <gtest/gtest.h>
 
 #include "tests/support/sim_cluster.h"
 
