@@ -212,6 +212,13 @@ Status Device::CheckRange(uint64_t offset_bytes, uint64_t length_bytes) const {
 // A transfer longer than one command: its pieces travel side by side. Where the unit knows no FUA,
 // a flush behind them makes the write durable.
 Task<Status> Device::TransferPieces(IoRequest request, Opcode opcode) {
+  ++split_count_;
+  const Status status = co_await TransferEach(request, opcode);
+  --split_count_;
+  co_return status;
+}
+
+Task<Status> Device::TransferEach(IoRequest request, Opcode opcode) {
   const uint64_t size = request.size_bytes();
   std::vector<Piece> pieces((size + command_bytes_max_ - 1) / command_bytes_max_);
   Status first_failure;
@@ -392,7 +399,12 @@ Task<base::Result<uint64_t>> Device::Fetch(scsi::Cdb cdb, std::span<std::byte> t
 }
 
 Task<Status> Device::Close() {
-  co_await queue_.Drain();
+  // Calls of several commands take their next slot as they give back the last, except split
+  // transfers, which are counted.
+  while (queue_.used_count() > 0 || split_count_ > 0) {
+    co_await queue_.Drain();
+    co_await executor_.Yield();
+  }
   Status first_failure;
   for (const std::unique_ptr<Path>& path : paths_) {
     Status status = co_await path->Close();

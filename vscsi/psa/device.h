@@ -101,6 +101,7 @@ class Device final : public base::BlockDevice {
   base::Task<base::Status> Transfer(const base::IoRequest& request, scsi::Opcode opcode);
   struct Piece;
   base::Task<base::Status> TransferPieces(base::IoRequest request, scsi::Opcode opcode);
+  base::Task<base::Status> TransferEach(base::IoRequest request, scsi::Opcode opcode);
   base::Task<void> RunPiece(Piece& piece, base::Status& first_failure);
   base::Task<base::Status> WriteZeroesByWriting(uint64_t offset_bytes, uint64_t length_bytes);
   base::Task<base::Status> AppendMapRuns(uint64_t lba, uint64_t end_lba,
@@ -116,6 +117,7 @@ class Device final : public base::BlockDevice {
 
   base::Executor& executor_;
   DeviceOptions options_;
+  uint32_t split_count_ = 0;  // transfers of several commands that have not ended
   PathList paths_;
   std::unique_ptr<PathSelectionPolicy> policy_;
   SlotQueue queue_;
