@@ -50,8 +50,16 @@ Result<std::vector<ExtentPlace>> PlanRename(const Descriptor& descriptor,
 Result<std::vector<ExtentPlace>> PlacesOfExtents(const Descriptor& descriptor,
                                                  std::string_view descriptor_path) {
   const std::optional<RenameMark> mark = FindRenameMark(descriptor, descriptor_path);
-  if (mark) return PlanRename(descriptor, *mark);
   std::vector<ExtentPlace> places;
+  if (mark) {
+    TRY(places, PlanRename(descriptor, *mark));
+    if (descriptor_path == mark->from) return places;
+    // The descriptor moves last: what stands under an old name now is somebody else's.
+    for (ExtentPlace& place : places) {
+      if (!place.moved_path.empty()) place.path = std::exchange(place.moved_path, {});
+    }
+    return places;
+  }
   for (const ExtentLine& extent : descriptor.extents) {
     ExtentPlace place;
     if (!extent.file_name.empty()) {

@@ -63,12 +63,23 @@ class NameCollector : public ObjectSink {
   std::vector<std::string> names;
 };
 
-// The parent a descriptor text names, as a path; empty if none.
-std::string ParentPathOf(std::string_view text, std::string_view folder) {
-  const Result<Descriptor> descriptor = ParseDescriptor(text);
-  if (!descriptor || !descriptor->has_parent()) return {};
-  const Result<std::string> parent = ResolveName(folder, descriptor->parent_file_name_hint);
-  return parent ? *parent : std::string();
+// What another descriptor of the folder has to do with a disk; empty if nothing.
+std::string RelationTo(const LoadedDescriptor& disk, std::string_view other_path,
+                       const Descriptor& other) {
+  if (other.has_parent()) {
+    const Result<std::string> parent =
+        ResolveName(FolderOf(other_path), other.parent_file_name_hint);
+    if (parent && *parent == disk.path) return "is its child";
+  }
+  const Result<std::vector<ExtentPlace>> places = PlacesOfExtents(other, other_path);
+  if (!places) return {};
+  for (const ExtentPlace& place : *places) {
+    const auto& ours = disk.found_paths;
+    if (!place.path.empty() && std::find(ours.begin(), ours.end(), place.path) != ours.end()) {
+      return fmt::format("has its extent {}, too", place.path);
+    }
+  }
+  return {};
 }
 
 ExtentInfo DescribeExtent(const LoadedDescriptor& loaded, size_t index) {
@@ -236,45 +247,72 @@ Result<OpenDisks::Claim> Lib::ClaimDisk(const LoadedDescriptor& loaded, OpenOpti
       {.disk = loaded.path, .user = std::string(options.user), .writes = options.writable});
 }
 
-Task<Status> Lib::CheckNoChild(std::string_view path) {
-  const std::string_view folder = FolderOf(path);
+Task<Status> Lib::CheckAlone(LoadedDescriptor& loaded, std::string_view verb) {
+  const std::string_view folder = FolderOf(loaded.path);
   NameCollector collector;
   CO_TRY_STATUS(co_await backend_.List(folder, collector));
   for (const std::string& name : collector.names) {
     const std::string other = JoinPath(folder, name);
-    if (other == path) continue;
+    if (other == loaded.path) continue;
     const Result<std::string> text = co_await ReadObject(backend_, other, kDescriptorReadBytesMax);
-    if (!text || ParentPathOf(*text, folder) != path) continue;
+    if (!text && text.error().code() != Code::kTooLarge && text.error().code() != Code::kNotFound) {
+      co_return text.error();  // what cannot be read may be a child
+    }
+    if (!text) continue;
+    const Result<Descriptor> descriptor = ParseDescriptor(*text);
+    if (!descriptor) continue;
+    const std::string relation = RelationTo(loaded, other, *descriptor);
+    if (relation.empty()) continue;
     co_return Error(Code::kUnsupported,
-                    fmt::format("open {} for writing: {} is its child and would be ruined", path,
-                                other));
+                    fmt::format("{} {}: {} {}", verb, loaded.path, other, relation));
   }
   co_return base::Ok();
 }
 
+Result<Lib::PathHold> Lib::HoldPath(std::string_view path) {
+  if (!held_paths_.emplace(path).second) {
+    return Error(Code::kBusy, fmt::format("{}: another operation on this disk is under way", path));
+  }
+  return PathHold(*this, std::string(path));
+}
+
+Task<Result<std::unique_ptr<Extent>>> Lib::OpenExtent(LoadedDescriptor& loaded, size_t index,
+                                                      bool writable) {
+  const ExtentLine& line = loaded.descriptor.extents[index];
+  const uint64_t size_bytes = line.sector_count * kSectorBytes;
+  if (line.type == ExtentType::kZero) co_return MakeZeroExtent(size_bytes);
+  const std::string_view path = loaded.found_paths[index];
+  const bool can_write = writable && line.access == ExtentAccess::kReadWrite;
+  const fss::OpenMode mode = can_write ? fss::OpenMode::kExclusiveDisk : fss::OpenMode::kRead;
+  CO_TRY(std::unique_ptr<Object> object, co_await backend_.Open(path, mode));
+  if (object->inode() != loaded.extent_infos[index].id) {
+    const Status closed = co_await object->Close();
+    static_cast<void>(closed);  // the first error is the one to tell
+    co_return Error(Code::kStale, fmt::format("open {}: extent {} was replaced meanwhile",
+                                              loaded.path, path));
+  }
+  const FlatExtentOptions options{.offset_bytes = line.offset_sectors * kSectorBytes,
+                                  .size_bytes = size_bytes,
+                                  .can_write = can_write,
+                                  .can_read = line.access != ExtentAccess::kNoAccess,
+                                  .is_thin = loaded.is_thin()};
+  co_return MakeFlatExtent(std::move(object), options);
+}
+
+// Opens all extents, or none.
 Task<Status> Lib::OpenExtents(LoadedDescriptor& loaded, bool writable,
                               std::vector<std::unique_ptr<Extent>>& extents) {
   for (size_t i = 0; i < loaded.descriptor.extents.size(); ++i) {
-    const ExtentLine& line = loaded.descriptor.extents[i];
-    const uint64_t size_bytes = line.sector_count * kSectorBytes;
-    if (line.type == ExtentType::kZero) {
-      extents.push_back(MakeZeroExtent(size_bytes));
+    Result<std::unique_ptr<Extent>> opened = co_await OpenExtent(loaded, i, writable);
+    if (opened) {
+      extents.push_back(*std::move(opened));
       continue;
     }
-    const bool can_write = writable && line.access == ExtentAccess::kReadWrite;
-    const fss::OpenMode mode = can_write ? fss::OpenMode::kExclusiveDisk : fss::OpenMode::kRead;
-    CO_TRY(std::unique_ptr<Object> object, co_await backend_.Open(loaded.found_paths[i], mode));
-    const bool was_replaced = object->inode() != loaded.extent_infos[i].id;
-    const FlatExtentOptions options{.offset_bytes = line.offset_sectors * kSectorBytes,
-                                    .size_bytes = size_bytes,
-                                    .can_write = can_write,
-                                    .can_read = line.access != ExtentAccess::kNoAccess,
-                                    .is_thin = loaded.is_thin()};
-    extents.push_back(MakeFlatExtent(std::move(object), options));
-    if (was_replaced) {
-      co_return Error(Code::kStale, fmt::format("open {}: extent {} was replaced meanwhile",
-                                                loaded.path, loaded.found_paths[i]));
+    for (const auto& extent : extents) {
+      const Status closed = co_await extent->Close();
+      static_cast<void>(closed);  // the first error is the one to tell
     }
+    co_return opened.error();
   }
   co_return base::Ok();
 }
@@ -287,17 +325,20 @@ Task<Result<std::unique_ptr<Chain>>> Lib::Open(std::string_view path, OpenOption
   CO_TRY(LoadedDescriptor loaded, co_await Load(path, /*need_extents=*/false));
   CO_TRY_STATUS(CheckKind(loaded.descriptor, path));
   CO_TRY_STATUS(co_await FindExtents(loaded, /*need_extents=*/true));
-  if (options.writable) CO_TRY_STATUS(co_await CheckNoChild(loaded.path));
-  CO_TRY(OpenDisks::Claim claim, ClaimDisk(loaded, options));
+  if (options.writable) CO_TRY_STATUS(co_await CheckAlone(loaded, "open for writing"));
+  OpenDisks::Claim claim;
+  if (options.successor_of == nullptr) {
+    CO_TRY(claim, ClaimDisk(loaded, options));
+  } else {
+    CO_TRY_STATUS(options.successor_of->claim().AllowWrites());
+  }
   std::vector<std::unique_ptr<Extent>> extents;
   const Status opened = co_await OpenExtents(loaded, options.writable, extents);
   if (!opened) {
-    for (const auto& extent : extents) {
-      const Status closed = co_await extent->Close();
-      static_cast<void>(closed);  // the first error is the one to tell
-    }
+    if (options.successor_of != nullptr) options.successor_of->claim().ForbidWrites();
     co_return opened.error();
   }
+  if (options.successor_of != nullptr) claim = std::move(options.successor_of->claim());
   const bool is_thin = loaded.is_thin();
   auto link = std::make_unique<Link>(loaded.path, loaded.info.id, std::move(loaded.descriptor),
                                      std::move(extents));

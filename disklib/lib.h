@@ -8,8 +8,10 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "disklib/chain.h"
@@ -26,6 +28,9 @@ namespace disklib {
 struct OpenOptions {
   bool writable = false;
   std::string_view user = "disklib";  // who opens it, for refusals: "devices/vdisks"
+  // An open chain of the same disk, opened for reading, whose claim the new one takes over: how a
+  // disk that is being read becomes writable. It goes on reading and is to be closed later.
+  Chain* successor_of = nullptr;
 };
 
 // A descriptor that was read, before anything is opened.
@@ -74,11 +79,36 @@ class Lib {
   // Refuses what this program does not open: a parent, sparse extents … kUnsupported by name.
   static base::Status CheckKind(const Descriptor& descriptor, std::string_view path);
 
-  // Refuses a disk that another one in its folder calls its parent: writing it would ruin the child.
-  base::Task<base::Status> CheckNoChild(std::string_view path);
+  // Refuses a disk that another one in its folder calls its parent, for changing it would ruin the
+  // child, or whose extents another descriptor there names, too. kUnsupported, naming the other.
+  // `verb` is what was asked: "write", "delete".
+  base::Task<base::Status> CheckAlone(LoadedDescriptor& loaded, std::string_view verb);
 
   // Claims all files of a disk.
   base::Result<OpenDisks::Claim> ClaimDisk(const LoadedDescriptor& loaded, OpenOptions options);
+
+  // Opens extent `index` of a descriptor whose extents were found.
+  base::Task<base::Result<std::unique_ptr<Extent>>> OpenExtent(LoadedDescriptor& loaded,
+                                                               size_t index, bool writable);
+
+  // Keeps a path for one operation, so that two never make or move one disk. Errors: kBusy.
+  class PathHold {
+   public:
+    PathHold(PathHold&& other) noexcept
+        : lib_(std::exchange(other.lib_, nullptr)), path_(std::move(other.path_)) {}
+    PathHold& operator=(PathHold&&) = delete;
+    ~PathHold() {
+      if (lib_ != nullptr) lib_->held_paths_.erase(path_);
+    }
+
+   private:
+    friend class Lib;
+    PathHold(Lib& lib, std::string path) : lib_(&lib), path_(std::move(path)) {}
+
+    Lib* lib_;
+    std::string path_;
+  };
+  base::Result<PathHold> HoldPath(std::string_view path);
 
  private:
   base::Task<base::Status> FindExtents(LoadedDescriptor& loaded, bool need_extents);
@@ -89,6 +119,7 @@ class Lib {
   base::Executor& executor_;
   ObjectBackend& backend_;
   OpenDisks& open_disks_;
+  std::set<std::string, std::less<>> held_paths_;
 };
 
 }  // namespace disklib

@@ -3,46 +3,16 @@
 #include <algorithm>
 #include <utility>
 
+#include "disklib/buffers.h"
 #include "fs/base/check.h"
 
 namespace disklib {
-namespace {
-
 using base::IoRequest;
 using base::IoVec;
 using base::MapRun;
 using base::Result;
 using base::Status;
 using base::Task;
-
-// Walks a list of buffers and cuts the next bytes off it.
-class BufferCursor {
- public:
-  explicit BufferCursor(std::span<const IoVec> buffers) : buffers_(buffers) {}
-
-  // Fills `pieces` with the next `length_bytes` of the buffers.
-  void Take(uint64_t length_bytes, std::vector<IoVec>& pieces) {
-    pieces.clear();
-    while (length_bytes > 0) {
-      const IoVec& buffer = buffers_.front();
-      const uint64_t taken_bytes =
-          std::min<uint64_t>(length_bytes, buffer.size_bytes - used_bytes_);
-      if (taken_bytes > 0) pieces.push_back({buffer.data + used_bytes_, taken_bytes});
-      used_bytes_ += taken_bytes;
-      length_bytes -= taken_bytes;
-      if (used_bytes_ == buffer.size_bytes) {
-        buffers_ = buffers_.subspan(1);
-        used_bytes_ = 0;
-      }
-    }
-  }
-
- private:
-  std::span<const IoVec> buffers_;
-  uint64_t used_bytes_ = 0;  // of the first buffer
-};
-
-}  // namespace
 
 Link::Link(std::string path, uint64_t object_id, Descriptor descriptor,
            std::vector<std::unique_ptr<Extent>> extents)

@@ -52,6 +52,7 @@ class OpenDisks {
 
     // Turns a reading claim into a writing one. Errors: kBusy; the claim then stays as it was.
     base::Status AllowWrites();
+    void ForbidWrites() { holder_->writes = false; }
 
     // Adds a file to the claim: a new extent. Errors: kBusy.
     base::Status Add(fss::InodeNumber inode);

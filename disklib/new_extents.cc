@@ -1,0 +1,163 @@
+#include "disklib/new_extents.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "disklib/descriptor.h"
+#include "disklib/extent.h"
+#include "disklib/names.h"
+
+namespace disklib {
+namespace {
+
+using base::Code;
+using base::Error;
+using base::Result;
+using base::Status;
+using base::Task;
+
+constexpr uint64_t kAllocateStepBytes = uint64_t{1} << 30;
+constexpr uint64_t kZeroStepBytes = uint64_t{16} << 20;
+
+// The text of an intent: enough to tell a run of the same operation from any other.
+std::string IntentText(const NewExtentsPlan& plan) {
+  std::string text = fmt::format("# Strata: files being made for {}\nprovisioning {}\n",
+                                 NameOf(plan.descriptor_path), NameOf(plan.provisioning));
+  for (const NewExtent& extent : plan.extents) {
+    text += fmt::format("{} {}\n", extent.size_bytes, extent.path);
+  }
+  return text;
+}
+
+Task<Status> TakeSpace(Object& object, uint64_t offset_bytes, uint64_t length_bytes) {
+  const Status allocated =
+      co_await object.Allocate(fss::AllocateMode::kAllocate, offset_bytes, length_bytes);
+  if (allocated || allocated.error().code() != Code::kUnsupported) co_return allocated;
+  CO_TRY_STATUS(co_await OverwriteWithZeroes(object, offset_bytes, length_bytes));
+  co_return base::Ok();
+}
+
+// Makes one extent under its unfinished name, durable.
+Task<Status> MakeUnfinished(ObjectBackend& backend, const NewExtent* extent,
+                            Provisioning provisioning, Progress* progress) {
+  const std::string path = UnfinishedPath(extent->path);
+  CO_TRY_STATUS(co_await RemoveIfThere(backend, path));
+  CO_TRY_STATUS(co_await backend.Create(path));
+  if (provisioning == Provisioning::kThin) {
+    CO_TRY_STATUS(co_await backend.Resize(path, extent->size_bytes));
+  }
+  CO_TRY(const std::unique_ptr<Object> object,
+         co_await backend.Open(path, fss::OpenMode::kWrite));
+  Status status = co_await Provision(*object, 0, extent->size_bytes, provisioning, progress);
+  if (status) status = co_await object->Sync(/*data_only=*/false);
+  const Status closed = co_await object->Close();
+  co_return status ? closed : status;
+}
+
+// The extents that stand under their final names already, made by an earlier run.
+Task<Status> FindFinished(ObjectBackend& backend, NewExtentsPlan& plan,
+                          std::vector<bool>& finished) {
+  CO_TRY(const bool has_intent, co_await HasIntent(backend, plan));
+  for (const NewExtent& extent : plan.extents) {
+    const Result<ObjectInfo> info = co_await backend.GetInfo(extent.path);
+    if (!info && info.error().code() != Code::kNotFound) co_return info.error();
+    finished.push_back(info.has_value());
+    if (info && (!has_intent || info->size_bytes != extent.size_bytes)) {
+      co_return Error(Code::kExists, fmt::format("create {}: {} is in the way",
+                                                 plan.descriptor_path, extent.path));
+    }
+  }
+  co_return base::Ok();
+}
+
+Task<Status> MakeAllUnfinished(ObjectBackend& backend, NewExtentsPlan& plan, Progress* progress) {
+  const std::string intent = IntentText(plan);
+  const std::string intent_path = UnfinishedPath(plan.descriptor_path);
+  CO_TRY_STATUS(co_await backend.ReplaceContents(intent_path, intent));
+  for (const NewExtent& extent : plan.extents) {
+    CO_TRY_STATUS(co_await MakeUnfinished(backend, &extent, plan.provisioning, progress));
+  }
+  CO_TRY_STATUS(co_await backend.SyncNames());
+  co_return base::Ok();
+}
+
+// What an error leaves is taken away again; what a cut leaves, the next run finds.
+Task<void> RemoveUnfinished(ObjectBackend& backend, NewExtentsPlan& plan) {
+  for (const NewExtent& extent : plan.extents) {
+    const std::string path = UnfinishedPath(extent.path);
+    const Status removed = co_await RemoveIfThere(backend, path);
+    if (!removed) co_return;
+  }
+  const Status removed = co_await FinishExtents(backend, plan.descriptor_path);
+  static_cast<void>(removed);  // the first error is the one to tell
+}
+
+}  // namespace
+
+Task<Result<bool>> Exists(ObjectBackend& backend, std::string_view path) {
+  const Result<ObjectInfo> info = co_await backend.GetInfo(path);
+  if (!info && info.error().code() != Code::kNotFound) co_return info.error();
+  co_return info.has_value();
+}
+
+Task<Status> RemoveIfThere(ObjectBackend& backend, std::string_view path) {
+  const Status removed = co_await backend.Remove(path);
+  if (!removed && removed.error().code() != Code::kNotFound) co_return removed;
+  co_return base::Ok();
+}
+
+Task<Status> Provision(Object& object, uint64_t offset_bytes, uint64_t length_bytes,
+                       Provisioning provisioning, Progress* progress) {
+  const bool writes = provisioning == Provisioning::kEagerZeroedThick;
+  const uint64_t step_bytes = writes ? kZeroStepBytes : kAllocateStepBytes;
+  if (provisioning == Provisioning::kThin) co_return base::Ok();
+  for (uint64_t done_bytes = 0; done_bytes < length_bytes;) {
+    const uint64_t piece_bytes = std::min(step_bytes, length_bytes - done_bytes);
+    CO_TRY_STATUS(co_await TakeSpace(object, offset_bytes + done_bytes, piece_bytes));
+    if (writes) {
+      CO_TRY_STATUS(co_await OverwriteWithZeroes(object, offset_bytes + done_bytes, piece_bytes));
+    }
+    done_bytes += piece_bytes;
+    if (progress != nullptr && !progress->Advance(done_bytes, length_bytes)) {
+      co_return Error(Code::kInterrupted, "provision: stopped");
+    }
+  }
+  co_return base::Ok();
+}
+
+Task<Result<bool>> HasIntent(ObjectBackend& backend, NewExtentsPlan& plan) {
+  const std::string path = UnfinishedPath(plan.descriptor_path);
+  const Result<std::string> text = co_await ReadObject(backend, path, kDescriptorReadBytesMax);
+  if (!text && text.error().code() != Code::kNotFound) co_return text.error();
+  co_return text && *text == IntentText(plan);
+}
+
+Task<Status> MakeExtents(ObjectBackend& backend, NewExtentsPlan& plan, Progress* progress) {
+  std::vector<bool> finished;
+  CO_TRY_STATUS(co_await FindFinished(backend, plan, finished));
+  // Renaming begins when all are complete: with one renamed, there is nothing left to fill.
+  if (std::find(finished.begin(), finished.end(), true) == finished.end()) {
+    const Status made = co_await MakeAllUnfinished(backend, plan, progress);
+    if (!made) {
+      co_await RemoveUnfinished(backend, plan);
+      co_return made.error();
+    }
+  }
+  for (size_t i = 0; i < plan.extents.size(); ++i) {
+    if (finished[i]) continue;
+    const std::string& path = plan.extents[i].path;
+    const std::string unfinished = UnfinishedPath(path);
+    CO_TRY_STATUS(co_await backend.Rename(unfinished, path));
+  }
+  CO_TRY_STATUS(co_await backend.SyncNames());
+  co_return base::Ok();
+}
+
+Task<Status> FinishExtents(ObjectBackend& backend, std::string_view descriptor_path) {
+  const std::string intent = UnfinishedPath(descriptor_path);
+  CO_TRY_STATUS(co_await RemoveIfThere(backend, intent));
+  co_return base::Ok();
+}
+
+}  // namespace disklib

@@ -1,0 +1,54 @@
+// What is done to whole disks: create, rename, delete, extend. The verbs of `strata disk`.
+//
+// Each is safe to cut at any point and to run again: afterwards the disk is absent, old or new, and
+// the second run finishes what the first began (disklib/FORMAT.md, "Operations"). Each refuses a
+// disk that is in use, naming the holder. Info is `Lib::GetInfo`, listing `disk_list.h`.
+// Paths are descriptor paths from the datastore's root: "vm/vm.vmdk".
+// Thread rule: the executor of the Lib.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include "disklib/chain.h"
+#include "disklib/lib.h"
+#include "disklib/new_disk.h"
+#include "disklib/new_extents.h"
+#include "fs/base/result.h"
+#include "fs/base/task.h"
+
+namespace disklib {
+
+// Makes a fresh disk that reads as zeros. `disk.size_bytes` is rounded up to a sector; `progress` may
+// be null. Sizes from text: `ParseDiskSize` (`disk_size.h`).
+// Errors: kInvalidArgument (size zero, unknown adapter type), kTooLarge, kNameInvalid, kNameTooLong,
+// kExists naming what is in the way, kNoSpace, kInterrupted, kReadOnly, kIo.
+base::Task<base::Status> CreateDisk(Lib& lib, std::string_view path, NewDisk disk,
+                                    Progress* progress);
+
+// Renames the descriptor and every extent that follows its name, also into another folder.
+// Errors: kNotFound, kExists, kBusy naming the holder, kUnsupported (other kinds of disks, a child,
+// a shared extent), kNameInvalid, kIo.
+base::Task<base::Status> RenameDisk(Lib& lib, std::string_view from, std::string_view to);
+
+// Removes the descriptor, its extents and its change tracking file. Errors: as RenameDisk.
+base::Task<base::Status> DeleteDisk(Lib& lib, std::string_view path);
+
+struct ExtendOptions {
+  uint64_t size_bytes = 0;  // the new capacity
+  // How the added space is taken; unset: thin for thin disks, else zeroedthick.
+  std::optional<Provisioning> provisioning;
+  std::string_view user = "strata disk extend";
+};
+
+// Makes a disk larger; the added space reads as zeros. The same size succeeds and changes nothing.
+// Errors: kInvalidArgument (smaller), kTooLarge, kBusy naming the holder, kUnsupported, kNoSpace.
+base::Task<base::Status> ExtendDisk(Lib& lib, std::string_view path, ExtendOptions options,
+                                    Progress* progress);
+
+// The same on a disk that is open for writing, while it is in use.
+base::Task<base::Status> ExtendChain(Lib& lib, Chain& chain, ExtendOptions options,
+                                     Progress* progress);
+
+}  // namespace disklib
