@@ -1,10 +1,10 @@
 #include "fs/base/align_filter.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cstring>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "fs/base/aligned_buffer.h"
 #include "fs/base/device_range.h"
@@ -73,8 +73,8 @@ bool AlignFilter::FitsRange(uint64_t offset_bytes, uint64_t length_bytes) const 
 bool AlignFilter::FitsMemory(std::span<const IoVec> buffers) const {
   const uint64_t mask = child().limits().memory_alignment_bytes - 1;
   return mask == 0 || std::ranges::all_of(buffers, [mask](const IoVec& piece) {
-    return ((reinterpret_cast<uintptr_t>(piece.data) | piece.size_bytes) & mask) == 0;
-  });
+           return ((reinterpret_cast<uintptr_t>(piece.data) | piece.size_bytes) & mask) == 0;
+         });
 }
 
 Task<Status> AlignFilter::Read(IoRequest request) {

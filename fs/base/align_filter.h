@@ -26,6 +26,7 @@ class AlignFilter final : public DeviceFilter {
   AlignFilter(Executor& executor, BlockDevice& child);
 
   const Limits& limits() const override { return limits_; }
+
   Task<Status> Read(IoRequest request) override;
   Task<Status> Write(IoRequest request) override;
   Task<Status> Unmap(uint64_t offset_bytes, uint64_t length_bytes) override;

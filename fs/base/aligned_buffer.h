@@ -16,7 +16,10 @@ namespace base {
 inline constexpr size_t kPageBytes = 4096;
 
 // The multiple of `unit` at or below, or at or above, `value`. The unit is a power of two.
-constexpr uint64_t RoundDown(uint64_t value, uint64_t unit) { return value & ~(unit - 1); }
+constexpr uint64_t RoundDown(uint64_t value, uint64_t unit) {
+  return value & ~(unit - 1);
+}
+
 constexpr uint64_t RoundUp(uint64_t value, uint64_t unit) {
   return RoundDown(value + unit - 1, unit);
 }
@@ -24,6 +27,7 @@ constexpr uint64_t RoundUp(uint64_t value, uint64_t unit) {
 class AlignedBuffer {
  public:
   AlignedBuffer() = default;
+
   explicit AlignedBuffer(size_t size_bytes)
       : memory_(static_cast<std::byte*>(
             std::aligned_alloc(kPageBytes, RoundUp(size_bytes, kPageBytes)))),
@@ -32,9 +36,13 @@ class AlignedBuffer {
   }
 
   std::byte* data() { return memory_.get(); }
+
   const std::byte* data() const { return memory_.get(); }
+
   size_t size() const { return size_bytes_; }
+
   std::span<std::byte> span() { return {memory_.get(), size_bytes_}; }
+
   std::span<const std::byte> span() const { return {memory_.get(), size_bytes_}; }
 
   // The whole buffer as one piece of a request.
@@ -44,6 +52,7 @@ class AlignedBuffer {
   struct Free {
     void operator()(std::byte* memory) const { std::free(memory); }
   };
+
   std::unique_ptr<std::byte, Free> memory_;
   size_t size_bytes_ = 0;
 };

@@ -29,6 +29,7 @@ class BlockingCall {
 class BlockingThread {
  public:
   explicit BlockingThread(Mailbox& mailbox) : mailbox_(mailbox) {}
+
   // Ends the thread after the calls that were submitted.
   ~BlockingThread();
   BlockingThread(const BlockingThread&) = delete;

@@ -17,16 +17,20 @@ namespace base {
 class CallCounter {
  public:
   explicit CallCounter(Executor& executor) : drained_(executor) {}
+
   CallCounter(const CallCounter&) = delete;
   CallCounter& operator=(const CallCounter&) = delete;
+
   ~CallCounter() { CHECK(count_ == 0); }
 
   // Counts one call for as long as it lives.
   class Scope {
    public:
     explicit Scope(CallCounter& counter) : counter_(counter) { ++counter_.count_; }
+
     Scope(const Scope&) = delete;
     Scope& operator=(const Scope&) = delete;
+
     ~Scope() {
       if (--counter_.count_ == 0) counter_.drained_.NotifyAll();
     }

@@ -37,9 +37,11 @@ class CheckedDevice final : public DeviceFilter {
   explicit CheckedDevice(std::unique_ptr<BlockDevice> device) : DeviceFilter(std::move(device)) {
     CheckLimits(limits(), size_bytes());
   }
+
   explicit CheckedDevice(BlockDevice& device) : DeviceFilter(device) {
     CheckLimits(limits(), size_bytes());
   }
+
   ~CheckedDevice() override { CHECK(in_flight_ == 0); }
 
   Task<Status> Read(IoRequest request) override;
@@ -61,8 +63,10 @@ class CheckedDevice final : public DeviceFilter {
       CHECK(!device_.closed_);
       ++device_.in_flight_;
     }
+
     Call(const Call&) = delete;
     Call& operator=(const Call&) = delete;
+
     ~Call() {
       CHECK(!device_.closed_);
       --device_.in_flight_;
@@ -75,9 +79,11 @@ class CheckedDevice final : public DeviceFilter {
   void CheckRange(uint64_t offset_bytes, uint64_t length_bytes) const {
     CHECK((offset_bytes | length_bytes) % limits().block_size_bytes == 0);
   }
+
   bool Within(uint64_t offset_bytes, uint64_t length_bytes) const {
     return offset_bytes <= size_bytes() && length_bytes <= size_bytes() - offset_bytes;
   }
+
   void CheckTransfer(const IoRequest& request) const;
   void CheckAnswer(const Status& status, bool within_before, bool within_after) const;
   void CheckSize();

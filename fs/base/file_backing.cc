@@ -1,12 +1,12 @@
 #include "fs/base/file_backing.h"
 
+#include <cerrno>
+
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
-
-#include <cerrno>
 
 namespace base {
 namespace {
@@ -49,6 +49,7 @@ void NameFileSystem(uint32_t magic, FileBacking& backing) {
 
 Result<FileBacking> DescribeDescriptor(int descriptor, const std::string& path) {
   struct stat status {};
+
   if (fstat(descriptor, &status) != 0) return ErrnoError(errno, "examine " + path);
   FileBacking backing;
   if (S_ISBLK(status.st_mode)) {
@@ -59,7 +60,9 @@ Result<FileBacking> DescribeDescriptor(int descriptor, const std::string& path) 
     return Error(Code::kInvalidArgument,
                  "examine " + path + ": neither a regular file nor a block node");
   }
+
   struct statfs file_system {};
+
   if (fstatfs(descriptor, &file_system) != 0) {
     return ErrnoError(errno, "examine the file system of " + path);
   }

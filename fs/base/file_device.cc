@@ -1,15 +1,15 @@
 #include "fs/base/file_device.h"
 
-#include <fcntl.h>
-#include <fmt/format.h>
-#include <linux/falloc.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
 #include <utility>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/falloc.h>
+#include <unistd.h>
 
 #include "fs/base/align_filter.h"
 #include "fs/base/aligned_buffer.h"
@@ -49,6 +49,7 @@ bool MeansUnsupported(int result) {
 // Sets or removes an exclusive lock of the open file description on one byte. Answers 0 or errno.
 int SetByteLock(int descriptor, uint64_t offset_bytes, bool locked) {
   struct flock lock {};
+
   lock.l_type = static_cast<short>(locked ? F_WRLCK : F_UNLCK);
   lock.l_whence = SEEK_SET;
   lock.l_start = static_cast<off_t>(offset_bytes);
@@ -56,7 +57,9 @@ int SetByteLock(int descriptor, uint64_t offset_bytes, bool locked) {
   return fcntl(descriptor, F_OFD_SETLK, &lock) == 0 ? 0 : errno;
 }
 
-bool MeansHeldElsewhere(int errno_value) { return errno_value == EAGAIN || errno_value == EACCES; }
+bool MeansHeldElsewhere(int errno_value) {
+  return errno_value == EAGAIN || errno_value == EACCES;
+}
 
 // Walks data and holes of a file by lseek(2), whose cold extent trees may block.
 class MapCall final : public BlockingCall {
@@ -98,9 +101,11 @@ class TruncateCall final : public BlockingCall {
  public:
   TruncateCall(int descriptor, uint64_t size_bytes)
       : descriptor_(descriptor), size_bytes_(size_bytes) {}
+
   void Run() override {
     if (ftruncate(descriptor_, static_cast<off_t>(size_bytes_)) != 0) errno_value_ = errno;
   }
+
   int errno_value() const { return errno_value_; }
 
  private:
@@ -121,13 +126,17 @@ class RawFile final : public BlockDevice {
         compare_and_write_durable_(compare_and_write_durable),
         calls_(executor),
         comparing_(executor) {}
+
   ~RawFile() override {
     if (target_.descriptor >= 0) close(target_.descriptor);
   }
 
   const Limits& limits() const override { return target_.limits; }
+
   uint64_t size_bytes() const override { return target_.size_bytes; }
+
   const std::string& name() const override { return name_; }
+
   Task<Status> Read(IoRequest request) override;
   Task<Status> Write(IoRequest request) override;
   Task<Status> Flush() override;
@@ -142,7 +151,9 @@ class RawFile final : public BlockDevice {
   Task<Status> GrowTo(uint64_t size_bytes);
   Result<bool> TryLockByte(uint64_t offset_bytes);
   Status UnlockByte(uint64_t offset_bytes);
+
   const FileBacking& backing() const { return target_.backing; }
+
   bool is_direct() const { return target_.is_direct; }
 
  private:
@@ -418,30 +429,45 @@ class OpenedFile final : public FileDevice {
   }
 
   const Limits& limits() const override { return top_->limits(); }
+
   uint64_t size_bytes() const override { return file_->size_bytes(); }
+
   const std::string& name() const override { return file_->name(); }
+
   Task<Status> Read(IoRequest request) override { return top_->Read(request); }
+
   Task<Status> Write(IoRequest request) override { return top_->Write(request); }
+
   Task<Status> Flush() override { return file_->Flush(); }
+
   Task<Status> Unmap(uint64_t offset_bytes, uint64_t length_bytes) override {
     return top_->Unmap(offset_bytes, length_bytes);
   }
+
   Task<Status> WriteZeroes(uint64_t offset_bytes, uint64_t length_bytes, bool may_unmap) override {
     return top_->WriteZeroes(offset_bytes, length_bytes, may_unmap);
   }
+
   Task<Status> CompareAndWrite(uint64_t offset_bytes, std::span<const std::byte> expected,
                                std::span<const std::byte> replacement) override {
     return top_->CompareAndWrite(offset_bytes, expected, replacement);
   }
+
   Task<Status> MapStatus(uint64_t offset_bytes, uint64_t length_bytes,
                          std::vector<MapRun>& runs) override {
     return top_->MapStatus(offset_bytes, length_bytes, runs);
   }
+
   Task<Status> Close() override { return top_->Close(); }
+
   Result<bool> TryLockByte(uint64_t offset) override { return file_->TryLockByte(offset); }
+
   Status UnlockByte(uint64_t offset) override { return file_->UnlockByte(offset); }
+
   Task<Status> GrowTo(uint64_t size_bytes) override { return file_->GrowTo(size_bytes); }
+
   const FileBacking& backing() const override { return file_->backing(); }
+
   bool is_direct() const override { return file_->is_direct(); }
 
  private:

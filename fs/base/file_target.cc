@@ -1,5 +1,11 @@
 #include "fs/base/file_target.h"
 
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cstdio>
+#include <string_view>
+
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/falloc.h>
@@ -8,12 +14,6 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
-
-#include <algorithm>
-#include <bit>
-#include <cerrno>
-#include <cstdio>
-#include <string_view>
 
 #include "fs/base/aligned_buffer.h"
 
@@ -32,6 +32,7 @@ struct DirectAlignment {
 // suits every device; a misfit then shows as an error of the first transfer, never as bad data.
 DirectAlignment QueryDirectAlignment(int descriptor) {
   struct statx status {};
+
   const int result = statx(descriptor, "", AT_EMPTY_PATH, STATX_DIOALIGN, &status);
   if (result != 0 || (status.stx_mask & STATX_DIOALIGN) == 0) return {kPageBytes, kPageBytes};
   if (!std::has_single_bit(status.stx_dio_mem_align) ||
@@ -44,15 +45,14 @@ DirectAlignment QueryDirectAlignment(int descriptor) {
 // Whether a hole can be punched, asked behind the end of the file, where it changes nothing.
 bool CanPunch(int descriptor, uint64_t size_bytes) {
   const auto behind = static_cast<off_t>(RoundUp(size_bytes, kPageBytes));
-  return fallocate(descriptor, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, behind,
-                   kPageBytes) == 0;
+  return fallocate(descriptor, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, behind, kPageBytes) == 0;
 }
 
 // Reads one number of a block node's queue in sysfs; a partition's queue is its disk's. 0: unknown.
 uint64_t ReadQueueNumber(dev_t device, std::string_view name) {
   for (const char* step : {"", "../"}) {
-    const std::string path = fmt::format("/sys/dev/block/{}:{}/{}queue/{}", major(device),
-                                         minor(device), step, name);
+    const std::string path =
+        fmt::format("/sys/dev/block/{}:{}/{}queue/{}", major(device), minor(device), step, name);
     std::FILE* file = std::fopen(path.c_str(), "re");
     if (!file) continue;
     unsigned long long value = 0;
@@ -65,6 +65,7 @@ uint64_t ReadQueueNumber(dev_t device, std::string_view name) {
 
 Status ExamineFile(const std::string& path, FileTarget& target, bool read_only) {
   struct stat status {};
+
   if (fstat(target.descriptor, &status) != 0) return ErrnoError(errno, "examine " + path);
   target.size_bytes = RoundDown(static_cast<uint64_t>(status.st_size), kBlockBytes);
   target.limits.can_unmap = !read_only && CanPunch(target.descriptor, target.size_bytes);
@@ -75,6 +76,7 @@ Status ExamineFile(const std::string& path, FileTarget& target, bool read_only) 
 
 Status ExamineNode(const std::string& path, FileTarget& target, bool read_only) {
   struct stat status {};
+
   uint64_t size_bytes = 0;
   int logical_bytes = 0;
   int node_read_only = 0;
@@ -111,8 +113,7 @@ void TryDirect(FileTarget& target) {
   if (fcntl(target.descriptor, F_SETFL, flags | O_DIRECT) != 0) return;
   target.is_direct = true;
   target.limits.memory_alignment_bytes = alignment.memory_bytes;
-  target.limits.block_size_bytes =
-      std::max(target.limits.block_size_bytes, alignment.offset_bytes);
+  target.limits.block_size_bytes = std::max(target.limits.block_size_bytes, alignment.offset_bytes);
 }
 
 Status Examine(const std::string& path, const FileDeviceOptions& options, FileTarget& target) {

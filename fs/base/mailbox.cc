@@ -1,10 +1,10 @@
 #include "fs/base/mailbox.h"
 
-#include <sys/eventfd.h>
-#include <unistd.h>
-
 #include <cerrno>
 #include <cstdint>
+
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "fs/base/check.h"
 
@@ -16,7 +16,9 @@ Result<std::unique_ptr<Mailbox>> Mailbox::Create() {
   return std::unique_ptr<Mailbox>(new Mailbox(descriptor));
 }
 
-Mailbox::~Mailbox() { close(descriptor_); }
+Mailbox::~Mailbox() {
+  close(descriptor_);
+}
 
 void Mailbox::Post(std::coroutine_handle<> handle) {
   // The signal is sent under the lock: an owner that has seen the post may destroy the box.

@@ -39,6 +39,7 @@ class Mailbox {
 
   // Readable after a post that met a sleeping owner, until `ClearSignal`.
   int descriptor() const { return descriptor_; }
+
   void ClearSignal();
 
  private:
@@ -47,8 +48,8 @@ class Mailbox {
   const int descriptor_;
   std::atomic<bool> filled_ = false;
   std::mutex mutex_;
-  bool owner_sleeps_ = false;                         // guarded by mutex_
-  std::vector<std::coroutine_handle<>> posted_;       // guarded by mutex_
+  bool owner_sleeps_ = false;                    // guarded by mutex_
+  std::vector<std::coroutine_handle<>> posted_;  // guarded by mutex_
 };
 
 }  // namespace base

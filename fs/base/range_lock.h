@@ -18,6 +18,7 @@ namespace base {
 class RangeLock {
  public:
   explicit RangeLock(Executor& executor) : released_(executor) {}
+
   ~RangeLock() { CHECK(held_.empty()); }
 
   // Waits until nobody holds a part of the range, then holds it.
@@ -57,8 +58,10 @@ class RangeGuard {
  public:
   RangeGuard(RangeLock& lock, uint64_t offset_bytes, uint64_t length_bytes)
       : lock_(lock), offset_bytes_(offset_bytes), length_bytes_(length_bytes) {}
+
   RangeGuard(const RangeGuard&) = delete;
   RangeGuard& operator=(const RangeGuard&) = delete;
+
   ~RangeGuard() { lock_.Release(offset_bytes_, length_bytes_); }
 
  private:

@@ -1,11 +1,5 @@
 #include "fs/base/uring_executor.h"
 
-#include <fmt/format.h>
-#include <liburing.h>
-#include <poll.h>
-#include <sys/random.h>
-#include <sys/uio.h>
-
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -13,6 +7,12 @@
 #include <ctime>
 #include <string>
 #include <utility>
+
+#include <fmt/format.h>
+#include <liburing.h>
+#include <poll.h>
+#include <sys/random.h>
+#include <sys/uio.h>
 
 #include "fs/base/check.h"
 
@@ -88,6 +88,7 @@ struct UringExecutor::Ring {
   Ring() = default;
   Ring(const Ring&) = delete;
   Ring& operator=(const Ring&) = delete;
+
   ~Ring() {
     if (exists) io_uring_queue_exit(&ring);
   }
@@ -145,8 +146,13 @@ UringExecutor::~UringExecutor() {
   CHECK(posts_expected_ == 0);
 }
 
-uint64_t UringExecutor::NowMicroseconds() const { return ReadClock(CLOCK_MONOTONIC); }
-uint64_t UringExecutor::WallMicroseconds() const { return ReadClock(CLOCK_REALTIME); }
+uint64_t UringExecutor::NowMicroseconds() const {
+  return ReadClock(CLOCK_MONOTONIC);
+}
+
+uint64_t UringExecutor::WallMicroseconds() const {
+  return ReadClock(CLOCK_REALTIME);
+}
 
 void UringExecutor::PostAt(uint64_t deadline_us, std::coroutine_handle<> handle) {
   timers_.emplace(deadline_us, handle);
@@ -349,10 +355,10 @@ void UringExecutor::Start(UringOperation& operation) {
              : io_uring_prep_readv(entry, descriptor, pieces, piece_count, operation.offset_bytes_);
       break;
     case UringOperation::Kind::kWrite:
-      single ? io_uring_prep_write(entry, descriptor, pieces->iov_base,
-                                   static_cast<unsigned>(pieces->iov_len), operation.offset_bytes_)
-             : io_uring_prep_writev(entry, descriptor, pieces, piece_count,
-                                    operation.offset_bytes_);
+      single
+          ? io_uring_prep_write(entry, descriptor, pieces->iov_base,
+                                static_cast<unsigned>(pieces->iov_len), operation.offset_bytes_)
+          : io_uring_prep_writev(entry, descriptor, pieces, piece_count, operation.offset_bytes_);
       entry->rw_flags = static_cast<__kernel_rwf_t>(operation.flags_);
       break;
     case UringOperation::Kind::kSync:

@@ -27,7 +27,8 @@ namespace base {
 
 class UringExecutor;
 
-// A descriptor whose requests are picked up by polling while busy: a FUSE session, a socket, a kick.
+// A descriptor whose requests are picked up by polling while busy: a FUSE session, a socket, a
+// kick.
 class Source {
  public:
   virtual ~Source() = default;
@@ -46,7 +47,9 @@ class Source {
 class [[nodiscard]] UringOperation {
  public:
   bool await_ready() const noexcept { return false; }
+
   void await_suspend(std::coroutine_handle<> waiter);
+
   int await_resume() const noexcept { return result_; }
 
  private:
@@ -78,6 +81,7 @@ class UringExecutor final : public Executor {
   // Errors: kNotPermitted or kUnsupported with a message that says how io_uring is switched off on
   // this host; kNoMemory and others of errno.
   static Result<std::unique_ptr<UringExecutor>> Create(const Options& options);
+
   static Result<std::unique_ptr<UringExecutor>> Create() { return Create(Options()); }
 
   // No operation may be in flight and no blocking call under way.
@@ -85,8 +89,11 @@ class UringExecutor final : public Executor {
 
   uint64_t NowMicroseconds() const override;
   uint64_t WallMicroseconds() const override;
+
   Random& random() override { return random_; }
+
   void Post(std::coroutine_handle<> handle) override { ready_.push_back(handle); }
+
   void PostAt(uint64_t deadline_us, std::coroutine_handle<> handle) override;
   bool CancelAt(uint64_t deadline_us, std::coroutine_handle<> handle) override;
 
@@ -126,11 +133,14 @@ class UringExecutor final : public Executor {
   struct BlockingAwaiter {
     UringExecutor& executor;
     BlockingCall& call;
+
     bool await_ready() const noexcept { return false; }
+
     void await_suspend(std::coroutine_handle<> waiter) const {
       executor.ExpectPost();
       executor.blocking_.Submit(call, waiter);
     }
+
     void await_resume() const noexcept {}
   };
 
@@ -145,6 +155,7 @@ class UringExecutor final : public Executor {
 
   // How often the loop slept in the kernel, and how many rounds it ran: for tests and figures.
   uint64_t sleep_count() const { return sleep_count_; }
+
   uint64_t round_count() const { return round_count_; }
 
  private:

@@ -1,9 +1,9 @@
 #include "fs/base/checked.h"
 
-#include <gtest/gtest.h>
-
 #include <array>
 #include <memory>
+
+#include <gtest/gtest.h>
 
 #include "fs/base/device_filter.h"
 #include "fs/base/sim_executor.h"
@@ -18,6 +18,7 @@ constexpr uint64_t kBlock = 512;
 class GappyDevice final : public DeviceFilter {
  public:
   explicit GappyDevice(BlockDevice& device) : DeviceFilter(device) {}
+
   Task<Status> MapStatus(uint64_t offset_bytes, uint64_t length_bytes,
                          std::vector<MapRun>& runs) override {
     runs.push_back({offset_bytes + kBlock, length_bytes - kBlock, MapState::kData});

@@ -1,10 +1,10 @@
 #include "tests/base/device_conformance.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cstring>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "fs/base/aligned_buffer.h"
 #include "fs/base/checked.h"
@@ -119,11 +119,11 @@ class ModelRun {
   std::string Step() {
     const uint64_t block = device_.limits().block_size_bytes;
     const uint64_t blocks = model_.size() / block;
-    const uint64_t longest = std::min<uint64_t>(
-        random_.OneIn(4) ? 512 * 1024 : 16 * 1024, device_.limits().transfer_bytes_max);
+    const uint64_t longest = std::min<uint64_t>(random_.OneIn(4) ? 512 * 1024 : 16 * 1024,
+                                                device_.limits().transfer_bytes_max);
     const uint64_t offset = random_.Below(blocks) * block;
-    const uint64_t length = std::min((1 + random_.Below(longest / block)) * block,
-                                     model_.size() - offset);
+    const uint64_t length =
+        std::min((1 + random_.Below(longest / block)) * block, model_.size() - offset);
     switch (random_.Below(6)) {
       case 0:
       case 1: return Report("write", offset, length, Write(offset, length));
@@ -332,12 +332,10 @@ TEST_P(DeviceConformance, CompareAndWriteReplacesOnlyWhatItExpects) {
       AlignedBuffer after = Filled(size, 11);
       ASSERT_TRUE(Write(2 * kMiB - physical, before.span()).has_value());
       const auto old = before.span().subspan(offset - 2 * kMiB + physical, size);
-      const Status wrong =
-          RunSync(executor(), device().CompareAndWrite(offset, after.span(), old));
+      const Status wrong = RunSync(executor(), device().CompareAndWrite(offset, after.span(), old));
       EXPECT_EQ(wrong.error().code(), Code::kMiscompare);
       ExpectBytes(2 * kMiB - physical, before.span());
-      const Status right =
-          RunSync(executor(), device().CompareAndWrite(offset, old, after.span()));
+      const Status right = RunSync(executor(), device().CompareAndWrite(offset, old, after.span()));
       ASSERT_TRUE(right.has_value()) << right.error().message();
       std::memcpy(old.data(), after.data(), size);
       ExpectBytes(2 * kMiB - physical, before.span());

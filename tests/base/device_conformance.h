@@ -11,12 +11,12 @@
 // Every device is used through `Checked`. Random tests take their seed from SEED and print it.
 #pragma once
 
-#include <gtest/gtest.h>
-
 #include <memory>
 #include <ostream>
 #include <string>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "fs/base/block_device.h"
 #include "fs/base/executor.h"
@@ -41,6 +41,7 @@ class DeviceStack {
 struct StackFactory {
   const char* name;  // letters and digits
   std::unique_ptr<DeviceStack> (*make)();
+
   friend void PrintTo(const StackFactory& factory, std::ostream* out) { *out << factory.name; }
 };
 
@@ -54,7 +55,9 @@ class DeviceConformance : public testing::TestWithParam<StackFactory> {
   void TearDown() override;
 
   Executor& executor() { return stack_->executor(); }
+
   BlockDevice& device() { return *device_; }
+
   std::unique_ptr<BlockDevice> OpenChecked();
 
   // Split into transfers the device takes.

@@ -1,9 +1,9 @@
 // The conformance suite over the devices of the ground floor.
-#include <stdlib.h>
-#include <unistd.h>
-
 #include <memory>
 #include <string>
+
+#include <stdlib.h>
+#include <unistd.h>
 
 #include "fs/base/align_filter.h"
 #include "fs/base/file_device.h"
@@ -26,8 +26,11 @@ class SimOpen final : public DeviceFilter {
 class SimStack : public DeviceStack {
  public:
   explicit SimStack(uint32_t block_size_bytes) : disk_(executor_, MakeOptions(block_size_bytes)) {}
+
   Executor& executor() override { return executor_; }
+
   std::unique_ptr<BlockDevice> Open() override { return std::make_unique<SimOpen>(disk_); }
+
   bool shares_opens() const override { return true; }
 
  protected:
@@ -49,6 +52,7 @@ class SimStack : public DeviceStack {
 class AlignedSimStack final : public SimStack {
  public:
   AlignedSimStack() : SimStack(4096) {}
+
   std::unique_ptr<BlockDevice> Open() override {
     return std::make_unique<AlignFilter>(executor_, disk_);
   }
@@ -68,12 +72,14 @@ class FileStack final : public DeviceStack {
     const Status closed = RunSync(*executor_, (*created)->Close());
     CHECK(closed.has_value());
   }
+
   ~FileStack() override {
     unlink(FilePath().c_str());
     rmdir(folder_.c_str());
   }
 
   Executor& executor() override { return *executor_; }
+
   std::unique_ptr<BlockDevice> Open() override {
     FileDeviceOptions options;
     options.direct = direct_;
@@ -81,6 +87,7 @@ class FileStack final : public DeviceStack {
     CHECK(device.has_value());
     return *std::move(device);
   }
+
   bool shares_opens() const override { return true; }
 
  private:
@@ -91,9 +98,17 @@ class FileStack final : public DeviceStack {
   std::unique_ptr<UringExecutor> executor_;
 };
 
-std::unique_ptr<DeviceStack> MakeSim() { return std::make_unique<SimStack>(512); }
-std::unique_ptr<DeviceStack> MakeLargeBlockSim() { return std::make_unique<SimStack>(4096); }
-std::unique_ptr<DeviceStack> MakeAlignedSim() { return std::make_unique<AlignedSimStack>(); }
+std::unique_ptr<DeviceStack> MakeSim() {
+  return std::make_unique<SimStack>(512);
+}
+
+std::unique_ptr<DeviceStack> MakeLargeBlockSim() {
+  return std::make_unique<SimStack>(4096);
+}
+
+std::unique_ptr<DeviceStack> MakeAlignedSim() {
+  return std::make_unique<AlignedSimStack>();
+}
 
 std::unique_ptr<DeviceStack> MakeDiskFile() {
   return std::make_unique<FileStack>("/var/tmp", FileDeviceOptions::Direct::kAuto);

@@ -1,13 +1,13 @@
 #include "fs/base/file_device.h"
 
-#include <gtest/gtest.h>
-#include <stdlib.h>
-#include <unistd.h>
-
 #include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include "fs/base/aligned_buffer.h"
 
@@ -28,10 +28,12 @@ class ScratchFolder {
   explicit ScratchFolder(const char* parent) : path_(std::string(parent) + "/strata-XXXXXX") {
     CHECK(mkdtemp(path_.data()) != nullptr);
   }
+
   ~ScratchFolder() {
     unlink(File().c_str());
     rmdir(path_.c_str());
   }
+
   std::string File() const { return path_ + "/device.img"; }
 
  private:
@@ -45,15 +47,18 @@ class FileDeviceTest : public testing::TestWithParam<const char*> {
     options.create_size_bytes = kSizeBytes;
     return Take(OpenFileDevice(*executor_, folder_.File(), options));
   }
+
   std::unique_ptr<FileDevice> Open(bool read_only = false) {
     FileDeviceOptions options;
     options.read_only = read_only;
     return Take(OpenFileDevice(*executor_, folder_.File(), options));
   }
+
   static std::unique_ptr<FileDevice> Take(Result<std::unique_ptr<FileDevice>> device) {
     if (!device.has_value()) ADD_FAILURE() << device.error().message();
     return *std::move(device);
   }
+
   void Close(FileDevice& device) { EXPECT_TRUE(RunSync(*executor_, device.Close()).has_value()); }
 
   ScratchFolder folder_{GetParam()};
@@ -172,8 +177,7 @@ TEST(FileDevice, NamesWhatItCannotOpen) {
   EXPECT_NE(missing.error().message().find("/nonexistent/a.img"), std::string::npos);
   FileDeviceOptions options;
   options.read_only = true;
-  EXPECT_EQ(OpenFileDevice(*executor, "/dev/null", options).error().code(),
-            Code::kInvalidArgument);
+  EXPECT_EQ(OpenFileDevice(*executor, "/dev/null", options).error().code(), Code::kInvalidArgument);
 }
 
 }  // namespace

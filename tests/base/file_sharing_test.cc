@@ -1,15 +1,15 @@
 // What several processes may expect of one file: compare-and-write without lost updates, and guard
 // bytes that fall free with their owner.
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <cstring>
-#include <memory>
-#include <string>
-#include <vector>
 
 #include "fs/base/aligned_buffer.h"
 #include "fs/base/file_device.h"
@@ -27,6 +27,7 @@ class FileSharingTest : public testing::TestWithParam<const char*> {
     CHECK(descriptor >= 0 && ftruncate(descriptor, kSizeBytes) == 0);
     close(descriptor);
   }
+
   ~FileSharingTest() override { unlink(path_.c_str()); }
 
   std::string path_;

@@ -1,12 +1,12 @@
 #include "tests/support/sim_disk.h"
 
-#include <gtest/gtest.h>
-
 #include <algorithm>
 #include <memory>
 #include <set>
 #include <string>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "fs/base/sim_executor.h"
 #include "tests/support/crash_sweep.h"
@@ -41,6 +41,7 @@ class SimDiskTest : public testing::Test {
   void Write(uint64_t offset, size_t size, uint8_t value, bool fua = false) {
     EXPECT_TRUE(RunSync(executor_, WriteFill(disk_, offset, size, value, fua)).has_value());
   }
+
   void Flush() { EXPECT_TRUE(RunSync(executor_, disk_.Flush()).has_value()); }
 
   SimExecutor executor_{1};

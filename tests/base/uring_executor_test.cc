@@ -1,18 +1,18 @@
 #include "fs/base/uring_executor.h"
 
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <memory>
+#include <thread>
+#include <vector>
+
 #include <gtest/gtest.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
-
-#include <array>
-#include <atomic>
-#include <chrono>
-#include <cerrno>
-#include <memory>
-#include <thread>
-#include <vector>
 
 #include "fs/base/sync.h"
 
@@ -84,7 +84,9 @@ class ScratchFile {
       CHECK(write(descriptor_, block.data(), block.size()) == 512);
     }
   }
+
   ~ScratchFile() { close(descriptor_); }
+
   int descriptor() const { return descriptor_; }
 
  private:
@@ -94,8 +96,8 @@ class ScratchFile {
 Task<void> ReadBlock(UringExecutor& executor, int descriptor, int index, uint64_t& good) {
   std::array<std::byte, 512> block{};
   const IoVec piece{block.data(), block.size()};
-  const int result = co_await executor.Readv(descriptor, std::span(&piece, 1),
-                                             static_cast<uint64_t>(index) * 512);
+  const int result =
+      co_await executor.Readv(descriptor, std::span(&piece, 1), static_cast<uint64_t>(index) * 512);
   if (result == 512 && block[17] == static_cast<std::byte>(index)) ++good;
 }
 
@@ -143,11 +145,14 @@ TEST(UringExecutor, MovesPiecesAndAnswersErrnoOfTheKernel) {
 class EchoSource final : public Source {
  public:
   EchoSource() : requests_(eventfd(0, EFD_NONBLOCK)), answers_(eventfd(0, EFD_SEMAPHORE)) {}
+
   ~EchoSource() override {
     close(requests_);
     close(answers_);
   }
+
   int descriptor() const override { return requests_; }
+
   bool Drain() override {
     uint64_t count = 0;
     if (read(requests_, &count, sizeof(count)) != sizeof(count)) return false;
@@ -155,13 +160,14 @@ class EchoSource final : public Source {
     CHECK(write(answers_, &count, sizeof(count)) == sizeof(count));
     return true;
   }
-  void Request(uint64_t count) {
-    CHECK(write(requests_, &count, sizeof(count)) == sizeof(count));
-  }
+
+  void Request(uint64_t count) { CHECK(write(requests_, &count, sizeof(count)) == sizeof(count)); }
+
   void AwaitAnswer() {
     uint64_t one = 0;
     CHECK(read(answers_, &one, sizeof(one)) == sizeof(one));
   }
+
   uint64_t drained() const { return drained_; }
 
  private:
@@ -225,7 +231,9 @@ class ShySource final : public Source {
     executor_.AddSource(echo_);
     executor_.AddSource(*this);
   }
+
   int descriptor() const override { return echo_.descriptor(); }
+
   bool Drain() override {
     executor_.RemoveSource(echo_);
     executor_.RemoveSource(*this);
@@ -246,8 +254,11 @@ TEST(UringExecutor, SourcesMayBeRemovedWhileTheyAreDrained) {
 
 struct SuspendAndShare {
   std::atomic<void*>& shared;
+
   bool await_ready() const noexcept { return false; }
+
   void await_suspend(std::coroutine_handle<> handle) const { shared.store(handle.address()); }
+
   void await_resume() const noexcept {}
 };
 
@@ -282,7 +293,9 @@ class NoteThread final : public BlockingCall {
     thread_ = std::this_thread::get_id();
     nice_ = getpriority(PRIO_PROCESS, static_cast<id_t>(gettid()));
   }
+
   std::thread::id thread() const { return thread_; }
+
   int nice() const { return nice_; }
 
  private:

@@ -1,8 +1,8 @@
 #include "tests/support/crash_sweep.h"
 
-#include <fmt/format.h>
-
 #include <cstdlib>
+
+#include <fmt/format.h>
 
 #include "fs/base/random.h"
 
@@ -73,9 +73,9 @@ void RunCase(SimDisk& disk, const CrashSweepOptions& options, const CasePlan& pl
   ++result.cases;
   if (wrong.empty()) return;
   if (result.failures++ == 0) {
-    result.failure = fmt::format("{}: {}\n(seed {}; replay with only_prefix = {}, only_case = {})",
-                                 crash.ToString(), wrong, options.seed, crash.prefix_length,
-                                 crash.number);
+    result.failure =
+        fmt::format("{}: {}\n(seed {}; replay with only_prefix = {}, only_case = {})",
+                    crash.ToString(), wrong, options.seed, crash.prefix_length, crash.number);
   }
 }
 
@@ -107,7 +107,9 @@ CrashSweepResult SweepCrashes(SimDisk& disk, const CrashSweepOptions& options,
   return result;
 }
 
-uint64_t SeedFromEnvironment(uint64_t fallback) { return NumberFromEnvironment("SEED", fallback); }
+uint64_t SeedFromEnvironment(uint64_t fallback) {
+  return NumberFromEnvironment("SEED", fallback);
+}
 
 uint64_t RoundsFromEnvironment(uint64_t fallback) {
   return NumberFromEnvironment("ROUNDS", fallback);

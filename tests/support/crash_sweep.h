@@ -4,9 +4,10 @@
 //   const CrashSweepResult result = SweepCrashes(disk, options, RecoverAndCheck);
 //   EXPECT_TRUE(result.ok()) << result.failure;
 //
-// At each prefix with n open changes: all 2^n choices of kept and lost where n <= `all_subsets_max`,
-// else none, all, and samples; then as many samples with torn ones. Everything is drawn from
-// the seed; a failing case names its prefix and number, and `only_prefix` and `only_case` replay it.
+// At each prefix with n open changes: all 2^n choices of kept and lost where n <=
+// `all_subsets_max`, else none, all, and samples; then as many samples with torn ones. Everything
+// is drawn from the seed; a failing case names its prefix and number, and `only_prefix` and
+// `only_case` replay it.
 #pragma once
 
 #include <cstddef>
@@ -23,9 +24,9 @@
 namespace base {
 
 struct CrashCase {
-  size_t prefix_length;          // log entries that had taken effect
-  uint64_t number;               // within the prefix
-  std::vector<size_t> open;      // indices into the log
+  size_t prefix_length;      // log entries that had taken effect
+  uint64_t number;           // within the prefix
+  std::vector<size_t> open;  // indices into the log
   std::vector<SimDisk::Fate> fates;
 
   // "prefix 17 case 3: [12 kept] [15 lost] [16 torn]"
@@ -34,11 +35,11 @@ struct CrashCase {
 
 struct CrashSweepOptions {
   uint64_t seed = 1;
-  size_t all_subsets_max = 12;   // open changes up to which all subsets are tried
-  size_t samples = 32;           // where there are more
-  size_t torn_samples = 8;       // at every prefix with an open change
+  size_t all_subsets_max = 12;  // open changes up to which all subsets are tried
+  size_t samples = 32;          // where there are more
+  size_t torn_samples = 8;      // at every prefix with an open change
   size_t first_prefix = 0;
-  size_t prefix_step = 1;        // more than 1 leaves prefixes out, never the last one
+  size_t prefix_step = 1;  // more than 1 leaves prefixes out, never the last one
   std::optional<size_t> only_prefix;
   std::optional<uint64_t> only_case;
 };
@@ -47,6 +48,7 @@ struct CrashSweepResult {
   uint64_t cases = 0;
   uint64_t failures = 0;
   std::string failure;  // the first one, with how to replay it
+
   bool ok() const { return failures == 0; }
 };
 

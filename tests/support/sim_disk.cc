@@ -1,10 +1,10 @@
 #include "tests/support/sim_disk.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cstring>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "fs/base/check.h"
 #include "fs/base/device_range.h"
@@ -59,7 +59,9 @@ SimDisk::SimDisk(Executor& executor, const Options& options)
   CHECK(options.latency_us_min <= options.latency_us_max);
 }
 
-SimDisk::~SimDisk() { Abandon(); }
+SimDisk::~SimDisk() {
+  Abandon();
+}
 
 SimDisk::Call SimDisk::StartCall() {
   ++call_count_;

@@ -38,15 +38,15 @@ class SimDisk final : public BlockDevice {
     uint64_t size_bytes = 1 << 30;
     std::string name = "sim";
     uint32_t block_size_bytes = 512;
-    bool logging = true;         // off: a plain memory device, fast and small
+    bool logging = true;          // off: a plain memory device, fast and small
     uint64_t latency_us_min = 0;  // of each call, drawn from the executor's randomness;
     uint64_t latency_us_max = 0;  // both 0: answered at once
   };
 
   // Faults of the disk itself that a crash test must notice.
   struct Mutations {
-    bool ignore_flush = false;  // answers a flush and keeps everything in its cache
-    bool ignore_fua = false;    // treats FUA writes as others
+    bool ignore_flush = false;            // answers a flush and keeps everything in its cache
+    bool ignore_fua = false;              // treats FUA writes as others
     bool tear_compare_and_write = false;  // one in flight, and one answered, may be torn or lost
   };
 
@@ -54,11 +54,11 @@ class SimDisk final : public BlockDevice {
 
   struct LogEntry {
     Change change;
-    bool durable;              // survives by itself: FUA, compare-and-write
+    bool durable;  // survives by itself: FUA, compare-and-write
     uint64_t offset_bytes;
     uint64_t length_bytes;
     std::vector<std::byte> data;  // empty for kZero and kFlush
-    size_t issued_at;          // entries in the log when the call began
+    size_t issued_at;             // entries in the log when the call began
   };
 
   // What becomes of one change whose fate a crash leaves open.
@@ -72,8 +72,11 @@ class SimDisk final : public BlockDevice {
   ~SimDisk() override;
 
   const Limits& limits() const override { return limits_; }
+
   uint64_t size_bytes() const override { return options_.size_bytes; }
+
   const std::string& name() const override { return options_.name; }
+
   Task<Status> Read(IoRequest request) override;
   Task<Status> Write(IoRequest request) override;
   Task<Status> Flush() override;
@@ -88,11 +91,14 @@ class SimDisk final : public BlockDevice {
   // The n-th device call from now (1: the next) answers `code`. Its effect does not take place, or,
   // with `after_effect`, takes place all the same, as when an answer is lost on the way.
   void FailNth(uint64_t n, Code code, bool after_effect = false);
+
   // Whether the call that was to fail has come.
   bool failed() const { return fail_at_call_ != 0 && call_count_ >= fail_at_call_; }
 
   uint64_t call_count() const { return call_count_; }  // all calls but Close
+
   uint64_t write_count() const { return write_count_; }
+
   uint64_t bytes_written() const { return bytes_written_; }
 
   Mutations& mutations() { return mutations_; }
@@ -100,6 +106,7 @@ class SimDisk final : public BlockDevice {
   // Direct access, past cache, log, faults and latency.
   void Peek(uint64_t offset_bytes, std::span<std::byte> target) const;
   void Poke(uint64_t offset_bytes, std::span<const std::byte> source);
+
   // Makes the disk larger, as when a LUN grows.
   void Grow(uint64_t size_bytes) { options_.size_bytes = size_bytes; }
 

@@ -20,6 +20,7 @@ namespace base {
 class SparseStore {
  public:
   SparseStore() = default;
+
   explicit SparseStore(std::shared_ptr<const SparseStore> below) : below_(std::move(below)) {}
 
   void Read(uint64_t offset_bytes, std::span<std::byte> target) const;
