@@ -38,7 +38,8 @@ class Executor {
   virtual void PostAt(uint64_t deadline_us, std::coroutine_handle<> handle) = 0;
 
   // Takes back a `PostAt` with these arguments that has neither run nor become ready. Returns
-  // whether there was one; an executor that cannot take back answers false, and it runs in its time.
+  // whether there was one; an executor that cannot take back answers false, and it runs in its
+  // time.
   virtual bool CancelAt(uint64_t deadline_us, std::coroutine_handle<> handle) {
     static_cast<void>(deadline_us);
     static_cast<void>(handle);

@@ -1,4 +1,5 @@
-// The file-system switch: `FileSystem` and `File`, the contract of every driver (vmfs, posix, devfs).
+// The file-system switch: `FileSystem` and `File`, the contract of every driver (vmfs, posix,
+// devfs).
 //
 // Inode based, so that the FUSE session needs no path walk. Thread rule: all calls on the one
 // executor that mounted the file system; many may be in flight. Names are bytes of UTF-8 without
