@@ -4,10 +4,10 @@
 // alignment is refused when the superblock is decoded. Plain values, any thread.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 
 namespace vmfs {
@@ -26,7 +26,9 @@ using MetadataBytes = std::array<std::byte, kMetadataBlockBytes>;
 
 // True when every byte is zero. Most unused structures of a volume are.
 inline bool IsZero(std::span<const std::byte> bytes) {
-  return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
+  // Equal to itself one byte further on: runs at the speed of memcmp.
+  return bytes.empty() || (bytes.front() == std::byte{0} &&
+                           std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
 }
 
 }  // namespace vmfs
