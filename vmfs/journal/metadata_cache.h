@@ -12,6 +12,7 @@
 #include <memory>
 #include <span>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 #include "fs/base/block_device.h"
@@ -38,15 +39,15 @@ class MetadataBlock {
   friend class MetadataCache;
   friend class BlockRef;
   friend class Journal;
+  friend class Transaction;
 
   MetadataCache& cache_;
   const uint64_t address_;
   std::unique_ptr<MetadataBytes> bytes_ = std::make_unique<MetadataBytes>();
   uint32_t reference_count_ = 0;
-  bool loading_ = false;
   bool in_running_transaction_ = false;
-  uint64_t covering_lock_ = 0;         // of the running transaction's image
-  uint32_t images_not_home_count_ = 0; // committed images that the journal has not written home
+  uint64_t covering_lock_ = 0;          // of the running transaction's image
+  uint32_t images_not_home_count_ = 0;  // committed images not yet written home
   std::list<MetadataBlock*>::iterator idle_position_;
   bool idle_ = false;
 };
@@ -95,6 +96,10 @@ class MetadataCache {
   // cache held for that address is replaced.
   BlockRef Fresh(uint64_t address);
 
+  // The block with the given bytes instead of the device's: for read-only mounts of a volume whose
+  // journal has not been replayed. Stays so while the reference lives.
+  BlockRef Overlay(uint64_t address, const MetadataBytes& bytes);
+
   // Forgets clean blocks of a range that was freed and may be used for file data.
   void Forget(uint64_t address, uint64_t length_bytes);
 
@@ -116,6 +121,7 @@ class MetadataCache {
   base::BlockDevice& volume_;
   const size_t idle_blocks_max_;
   base::AsyncCondition loaded_;
+  std::unordered_set<uint64_t> loading_;  // addresses being read right now
   std::unordered_map<uint64_t, std::unique_ptr<MetadataBlock>> blocks_;
   std::list<MetadataBlock*> idle_;  // least recently used first
 };

@@ -1,0 +1,104 @@
+#include "vmfs/journal/metadata_cache.h"
+
+#include <fmt/format.h>
+
+#include "fs/base/check.h"
+
+namespace vmfs {
+
+void BlockRef::Add() {
+  if (block_ && block_->reference_count_++ == 0) block_->cache_.LeaveIdle(*block_);
+}
+
+void BlockRef::Drop() {
+  if (!block_) return;
+  DCHECK(block_->reference_count_ > 0);
+  if (--block_->reference_count_ == 0) block_->cache_.BecomeIdle(*block_);
+  block_ = nullptr;
+}
+
+MetadataCache::MetadataCache(base::Executor& executor, base::BlockDevice& volume,
+                             size_t idle_blocks_max)
+    : volume_(volume), idle_blocks_max_(idle_blocks_max), loaded_(executor) {}
+
+MetadataCache::~MetadataCache() = default;
+
+MetadataBlock& MetadataCache::Insert(uint64_t address) {
+  auto& slot = blocks_[address];
+  CHECK(!slot);
+  slot = std::make_unique<MetadataBlock>(*this, address);
+  return *slot;
+}
+
+void MetadataCache::BecomeIdle(MetadataBlock& block) {
+  if (!IsClean(block)) return;  // the journal lets it go once it is home
+  block.idle_position_ = idle_.insert(idle_.end(), &block);
+  block.idle_ = true;
+  while (idle_.size() > idle_blocks_max_) Erase(*idle_.front());
+}
+
+void MetadataCache::LeaveIdle(MetadataBlock& block) {
+  if (!block.idle_) return;
+  idle_.erase(block.idle_position_);
+  block.idle_ = false;
+}
+
+void MetadataCache::Erase(MetadataBlock& block) {
+  CHECK(block.reference_count_ == 0 && IsClean(block));
+  LeaveIdle(block);
+  blocks_.erase(block.address());
+}
+
+BlockRef MetadataCache::Peek(uint64_t address) {
+  const auto found = blocks_.find(address);
+  return found == blocks_.end() ? BlockRef() : BlockRef(found->second.get());
+}
+
+base::Task<base::Result<BlockRef>> MetadataCache::Get(uint64_t address) {
+  while (loading_.contains(address)) co_await loaded_.Wait();
+  if (const BlockRef present = Peek(address)) co_return present;
+  if (address % kMetadataBlockBytes != 0 || volume_.size_bytes() < kMetadataBlockBytes ||
+      address > volume_.size_bytes() - kMetadataBlockBytes) {
+    co_return base::Error(base::Code::kOutOfRange,
+                          fmt::format("read metadata at {:#x} of {}: outside the volume or "
+                                      "misaligned", address, volume_.name()));
+  }
+  auto bytes = std::make_unique<MetadataBytes>();
+  loading_.insert(address);
+  const base::IoVec piece{bytes->data(), kMetadataBlockBytes};
+  const base::IoRequest request{address, std::span(&piece, 1)};
+  const base::Status status = co_await volume_.Read(request);
+  loading_.erase(address);
+  loaded_.NotifyAll();
+  if (!status) co_return status.error();
+  if (const BlockRef present = Peek(address)) co_return present;  // made fresh meanwhile
+  MetadataBlock& block = Insert(address);
+  block.bytes_ = std::move(bytes);
+  co_return BlockRef(&block);
+}
+
+BlockRef MetadataCache::Fresh(uint64_t address) {
+  CHECK(address % kMetadataBlockBytes == 0);
+  const auto found = blocks_.find(address);
+  MetadataBlock& block = found == blocks_.end() ? Insert(address) : *found->second;
+  const BlockRef reference(&block);
+  block.bytes_->fill(std::byte{0});
+  return reference;
+}
+
+BlockRef MetadataCache::Overlay(uint64_t address, const MetadataBytes& bytes) {
+  const BlockRef block = Fresh(address);
+  *block->bytes_ = bytes;
+  return block;
+}
+
+void MetadataCache::Forget(uint64_t address, uint64_t length_bytes) {
+  for (uint64_t at = address; at < address + length_bytes; at += kMetadataBlockBytes) {
+    const auto found = blocks_.find(at);
+    if (found == blocks_.end()) continue;
+    MetadataBlock& block = *found->second;
+    if (block.reference_count_ == 0 && IsClean(block)) Erase(block);
+  }
+}
+
+}  // namespace vmfs

@@ -1,0 +1,71 @@
+// `VolumeCore`: what all parts of a mounted volume share: device, cache, journal, locks, allocators.
+//
+// Built once by the mount (`mount.h`), torn down by the unmount. On a read-only volume heartbeat,
+// locks and journal are null. Thread rule: the volume's executor.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "fs/base/block_device.h"
+#include "fs/base/executor.h"
+#include "fs/base/sync.h"
+#include "vmfs/format/superblock.h"
+#include "vmfs/journal/journal.h"
+#include "vmfs/journal/metadata_cache.h"
+#include "vmfs/lock/heartbeat.h"
+#include "vmfs/lock/lock_manager.h"
+#include "vmfs/resource/allocator.h"
+#include "vmfs/resource/system_file.h"
+#include "vmfs/volume/volume.h"
+
+namespace vmfs {
+
+// One resource file with its allocator.
+struct Resource {
+  SystemFile file;
+  std::unique_ptr<Allocator> allocator;
+};
+
+struct VolumeCore {
+  VolumeCore(base::Executor& the_executor, base::BlockDevice& the_device)
+      : executor(the_executor), device(the_device), unmapping(the_executor) {}
+
+  base::Executor& executor;
+  base::BlockDevice& device;
+  MountOptions options;
+  Superblock superblock;
+  bool ours = false;
+  bool writable = false;
+
+  std::unique_ptr<MetadataCache> cache;
+  std::unique_ptr<Heartbeat> heartbeat;
+  std::unique_ptr<LockManager> locks;
+  std::unique_ptr<Journal> journal;
+
+  Resource descriptors;    // .fdc.sf
+  Resource sub_blocks;     // .sbc.sf
+  Resource pb2_blocks;     // .pb2.sf
+  Resource journal_blocks; // .jbc.sf
+  Resource file_blocks;    // .fbb.sf: the small blocks
+
+  base::TaskGroup unmapping;  // freed space on its way back to the device and the allocators
+
+  uint32_t NowSeconds() const {
+    return static_cast<uint32_t>(executor.WallMicroseconds() / 1'000'000);
+  }
+
+  // Volume address of a descriptor's lock block; its metadata block follows. Errors: kCorrupt.
+  base::Result<uint64_t> LockAddressOf(FdAddress fd) const {
+    return descriptors.allocator->AddressOf({fd.cluster(), fd.item()});
+  }
+
+  // Ok when modifications are possible at all: writable, journal running, lease held.
+  base::Status CheckWritable() const {
+    if (!writable) return base::Code::kReadOnly;
+    return heartbeat->CheckMayWrite();
+  }
+};
+
+}  // namespace vmfs

@@ -1,0 +1,234 @@
+#include "vmfs/volume/mount.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "fs/base/log.h"
+#include "vmfs/format/heartbeat_slot.h"
+#include "vmfs/lock/slot_state.h"
+
+namespace vmfs {
+namespace {
+
+// Caches that only live while the mount finds its way: what they read may change by a replay.
+constexpr size_t kBootBlocksMax = 16;
+
+}  // namespace
+
+base::Task<base::Status> MountedCore::ReadSuperblock() {
+  MetadataCache cache(core_.executor, core_.device, kBootBlocksMax);
+  CO_TRY(const BlockRef block, co_await cache.Get(kSuperblockOffset));
+  CO_TRY(core_.superblock, DecodeSuperblock(block->bytes()));
+  if (!core_.superblock.is_vmfs6()) {
+    co_return base::Error(base::Code::kVersionUnsupported,
+                          fmt::format("mount {}: VMFS-5 (version {})", core_.device.name(),
+                                      uint32_t{core_.superblock.major}));
+  }
+  const base::Result<StrataMark> mark = DecodeMark(block->bytes(), core_.superblock.uuid);
+  core_.ours = mark.has_value();
+  if (!mark && mark.error().code() != base::Code::kNotRecognized) {
+    if (!core_.options.read_only || mark.error().code() == base::Code::kVersionUnsupported) {
+      co_return mark.error();
+    }
+  }
+  if (mark && !mark->may_write() && !core_.options.read_only) {
+    co_return base::Error(base::Code::kReadOnly,
+                          fmt::format("mount {}: has features that allow reading only",
+                                      core_.device.name()));
+  }
+  co_return base::Ok();
+}
+
+base::Status MountedCore::CheckWritable() const {
+  if (!core_.ours) {
+    return base::Error(base::Code::kReadOnly,
+                       fmt::format("mount {}: not written by Strata; mount it read-only",
+                                   core_.device.name()));
+  }
+  if (!core_.device.limits().can_write) {
+    return base::Error(base::Code::kReadOnly,
+                       fmt::format("mount {}: the device is read-only", core_.device.name()));
+  }
+  if (!core_.device.limits().can_compare_and_write) {
+    return base::Error(base::Code::kUnsupported,
+                       fmt::format("mount {}: the device has no compare-and-write",
+                                   core_.device.name()));
+  }
+  return base::Ok();
+}
+
+// The descriptors' own file: its begin has a fixed place, and its own descriptor lies there.
+base::Task<base::Status> MountedCore::LoadDescriptorFile() {
+  CO_TRY(const BlockRef header_block, co_await core_.cache->Get(kFdcBaseOffset));
+  CO_TRY(const ResourceHeader header,
+         DecodeResourceHeader(header_block->bytes(), ResourceKind::kFd));
+  const ResourceGeometry geometry = GeometryOf(header, ResourceKind::kFd);
+  const uint64_t offset = geometry.ItemOffset(kFdcFd.cluster(), kFdcFd.item());
+  CO_TRY(core_.descriptors.file,
+         co_await SystemFile::Load(*core_.cache, kFdcFd,
+                                   kFdcBaseOffset + offset + kMetadataBlockBytes, nullptr,
+                                   nullptr));
+  core_.descriptors.allocator =
+      std::make_unique<Allocator>(geometry, core_.descriptors.file, *core_.cache,
+                                  core_.locks.get(), core_.journal.get());
+  co_return base::Ok();
+}
+
+base::Task<base::Status> MountedCore::LoadResource(Resource& resource, ResourceKind kind,
+                                                   FdAddress fd) {
+  CO_TRY(const uint64_t lock_address, core_.LockAddressOf(fd));
+  const bool has_pb2 = core_.pb2_blocks.allocator != nullptr;
+  CO_TRY(resource.file,
+         co_await SystemFile::Load(*core_.cache, fd, lock_address + kMetadataBlockBytes,
+                                   has_pb2 ? &core_.pb2_blocks.file : nullptr,
+                                   has_pb2 ? &core_.pb2_blocks.allocator->geometry() : nullptr));
+  const uint64_t header_offset = kind == ResourceKind::kSmallBlock ? kChildHeaderOffset : 0;
+  CO_TRY(const uint64_t header_address, resource.file.AddressOf(header_offset));
+  CO_TRY(const BlockRef header_block, co_await core_.cache->Get(header_address));
+  CO_TRY(const ResourceHeader header, DecodeResourceHeader(header_block->bytes(), kind));
+  resource.allocator =
+      std::make_unique<Allocator>(GeometryOf(header, kind), resource.file, *core_.cache,
+                                  core_.locks.get(), core_.journal.get());
+  co_return base::Ok();
+}
+
+base::Task<base::Status> MountedCore::LoadResources() {
+  CO_TRY_STATUS(co_await LoadDescriptorFile());
+  CO_TRY_STATUS(co_await LoadResource(core_.pb2_blocks, ResourceKind::kPb2, kPb2Fd));
+  CO_TRY_STATUS(co_await LoadResource(core_.sub_blocks, ResourceKind::kSubBlock, kSbcFd));
+  CO_TRY_STATUS(co_await LoadResource(core_.file_blocks, ResourceKind::kSmallBlock, kFbbFd));
+  CO_TRY_STATUS(co_await LoadResource(core_.journal_blocks, ResourceKind::kJournal, kJbcFd));
+  co_return base::Ok();
+}
+
+base::Task<base::Status> MountedCore::Start(MountOptions& options) {
+  core_.options = options;
+  CO_TRY_STATUS(co_await ReadSuperblock());
+  core_.cache = std::make_unique<MetadataCache>(core_.executor, core_.device,
+                                                options.cache_blocks_max);
+  if (options.read_only) {
+    CO_TRY_STATUS(co_await OverlayDirtyJournals());
+  } else {
+    CO_TRY_STATUS(CheckWritable());
+    const base::Status started = co_await StartWriting();
+    if (!started) {
+      base::Error error = started.error();
+      co_await LetGo(error);
+      co_return error;
+    }
+  }
+  base::Status loaded = co_await LoadResources();
+  if (loaded) loaded = co_await LoadCounts();
+  if (!loaded && core_.writable) {
+    base::Error error = loaded.error();
+    co_await LetGo(error);
+  }
+  co_return loaded;
+}
+
+base::Task<base::Status> MountedCore::LoadCounts() {
+  CO_TRY_STATUS(co_await core_.descriptors.allocator->LoadCounts());
+  CO_TRY_STATUS(co_await core_.sub_blocks.allocator->LoadCounts());
+  co_return co_await core_.file_blocks.allocator->LoadCounts();
+}
+
+// Ends all use of the volume without writing, as a crash would.
+base::Task<void> MountedCore::LetGo(base::Error& error) {
+  core_.writable = false;
+  if (core_.journal) {
+    core_.journal->Stop(error);
+    co_await core_.journal->Drain();
+  }
+  co_await core_.unmapping.Join();
+  if (core_.locks) co_await core_.locks->Abandon();
+  if (core_.heartbeat) co_await core_.heartbeat->Stop();
+}
+
+// Heartbeat, locks, what the dead left behind, our journal: in this order. Nothing else of the
+// volume is read before, because a replay may change it.
+base::Task<base::Status> MountedCore::StartWriting() {
+  HeartbeatOptions heartbeat_options;
+  heartbeat_options.identity = core_.options.identity;
+  heartbeat_options.times = core_.options.lease;
+  heartbeat_options.guard = core_.options.guard;
+  core_.heartbeat =
+      std::make_unique<Heartbeat>(core_.executor, core_.device, heartbeat_options);
+  CO_TRY_STATUS(co_await core_.heartbeat->Acquire());
+  core_.locks = std::make_unique<LockManager>(core_.executor, core_.device, *core_.heartbeat,
+                                              static_cast<ReleaseBarrier&>(*this));
+  core_.writable = true;
+  CO_TRY_STATUS(co_await core_.heartbeat->TakeOverDead(*this));
+  if (!core_.journal) CO_TRY_STATUS(co_await StartJournal());
+  co_return base::Ok();
+}
+
+// Where journal blocks lie, read without leaving anything in the volume's cache.
+base::Task<base::Status> MountedCore::LoadJournalFile(SystemFile& file,
+                                                      ResourceGeometry& geometry) {
+  MetadataCache cache(core_.executor, core_.device, kBootBlocksMax);
+  CO_TRY(const BlockRef fdc_block, co_await cache.Get(kFdcBaseOffset));
+  CO_TRY(const ResourceHeader fdc_header,
+         DecodeResourceHeader(fdc_block->bytes(), ResourceKind::kFd));
+  const ResourceGeometry fdc = GeometryOf(fdc_header, ResourceKind::kFd);
+  const uint64_t fdc_inode = kFdcBaseOffset + fdc.ItemOffset(kFdcFd.cluster(), kFdcFd.item());
+  CO_TRY(const SystemFile descriptors,
+         co_await SystemFile::Load(cache, kFdcFd, fdc_inode + kMetadataBlockBytes, nullptr,
+                                   nullptr));
+  CO_TRY(const uint64_t inode_address,
+         descriptors.AddressOf(fdc.ItemOffset(kJbcFd.cluster(), kJbcFd.item())));
+  CO_TRY(file, co_await SystemFile::Load(cache, kJbcFd, inode_address + kMetadataBlockBytes,
+                                         nullptr, nullptr));
+  CO_TRY(const uint64_t header_address, file.AddressOf(0));
+  CO_TRY(const BlockRef block, co_await cache.Get(header_address));
+  CO_TRY(const ResourceHeader header, DecodeResourceHeader(block->bytes(), ResourceKind::kJournal));
+  geometry = GeometryOf(header, ResourceKind::kJournal);
+  co_return base::Ok();
+}
+
+base::Task<base::Status> MountedCore::StartJournal() {
+  SystemFile file;
+  ResourceGeometry geometry;
+  CO_TRY_STATUS(co_await LoadJournalFile(file, geometry));
+  CO_TRY(journal_block_, co_await TakeJournalBlock(core_.device, *core_.locks, file, geometry));
+  JournalOptions journal_options;
+  journal_options.ring_address = journal_block_.volume_address;
+  journal_options.fs_uuid = core_.superblock.uuid;
+  journal_options.owner_uuid = core_.options.identity.owner;
+  journal_options.heartbeat_address = core_.heartbeat->slot_address();
+  journal_options.heartbeat_generation = core_.heartbeat->generation();
+  journal_options.faults = core_.options.journal_faults;
+  core_.journal = std::make_unique<Journal>(core_.executor, *core_.cache,
+                                            static_cast<JournalClient&>(*this), journal_options);
+  CO_TRY_STATUS(co_await core_.journal->Initialize());
+  co_return co_await core_.heartbeat->SetJournal(journal_block_.address(),
+                                                 journal_block_.volume_address);
+}
+
+// The dead host's metadata come home; its orphans are in our journal before its slot is given free.
+base::Task<base::Status> MountedCore::Replay(const DeadSlot* dead) {
+  if (dead->journal_volume_address == 0) co_return base::Ok();
+  JournalOwner owner{core_.superblock.uuid, dead->journal_volume_address, dead->address,
+                     dead->generation, core_.options.ignore_journal_checksums};
+  CO_TRY(JournalContents contents, co_await ReadJournal(core_.device, &owner));
+  CO_TRY_STATUS(co_await WriteImagesHome(core_.device, contents));
+  base::LogInfo("vmfs", "replayed journal of {}: transactions={} blocks={} orphans={}",
+                dead->owner.ToString(), contents.transaction_count, contents.images.size(),
+                contents.orphans.size());
+  if (!core_.journal) CO_TRY_STATUS(co_await StartJournal());
+  for (const Orphan& orphan : contents.orphans) {
+    leftover_orphans_.push_back(orphan);
+    core_.journal->AddOrphan(orphan);
+  }
+  leftover_scan_ = leftover_scan_ || contents.scan_descriptors;
+  CO_TRY_STATUS(co_await core_.journal->CommitOrphans());
+  SystemFile file;
+  ResourceGeometry geometry;
+  CO_TRY_STATUS(co_await LoadJournalFile(file, geometry));
+  JournalBlock block;
+  block.index = Address(dead->journal_block_address).index();
+  block.volume_address = dead->journal_volume_address;
+  co_return co_await GiveBackJournalBlock(core_.device, *core_.locks, file, geometry, block);
+}
+
+}  // namespace vmfs

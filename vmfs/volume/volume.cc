@@ -1,0 +1,287 @@
+#include "vmfs/volume/volume.h"
+
+#include <fmt/format.h>
+
+#include <string>
+#include <utility>
+
+#include "fs/base/alarm.h"
+#include "fs/base/log.h"
+#include "vmfs/directory/directory.h"
+#include "vmfs/directory/name.h"
+#include "vmfs/inode/block_map.h"
+#include "vmfs/inode/file_io.h"
+#include "vmfs/inode/file_space.h"
+#include "vmfs/inode/inode_table.h"
+#include "vmfs/volume/attributes.h"
+#include "vmfs/volume/mount.h"
+#include "vmfs/volume/names.h"
+#include "vmfs/volume/volume_file.h"
+
+namespace vmfs {
+namespace {
+
+constexpr uint64_t kTickMicroseconds = 1'000'000;
+constexpr uint64_t kDescriptorsPerFreeBlock = 128;  // what one more block of `.fdc.sf` would hold
+
+// Passes directory entries on in the switch's form.
+class SinkAdapter : public DirectoryListSink {
+ public:
+  explicit SinkAdapter(fss::DirectorySink& sink) : sink_(sink) {}
+  bool Add(const ListedEntry& entry) override {
+    fss::DirectoryEntry out;
+    out.name = entry.name;
+    out.inode = entry.target.address.raw();
+    out.type = TypeOf(entry.target.type, entry.target.address);
+    out.next_cursor = entry.next_cursor;
+    return sink_.Add(out);
+  }
+
+ private:
+  fss::DirectorySink& sink_;
+};
+
+class MountedVolume : public Volume {
+ public:
+  MountedVolume(base::Executor& executor, base::BlockDevice& device)
+      : mounted_(executor, device),
+        core_(mounted_.core()),
+        alarm_(executor),
+        background_(executor) {}
+
+  base::Task<base::Status> Start(MountOptions& options) {
+    CO_TRY_STATUS(co_await mounted_.Start(options));
+    inodes_ = std::make_unique<InodeTable>(core_, options.idle_inodes_max);
+    names_ = std::make_unique<Names>(core_, *inodes_);
+    label_ = std::string(core_.superblock.label.data(),
+                         strnlen(core_.superblock.label.data(), core_.superblock.label.size()));
+    uuid_ = core_.superblock.uuid.ToString();
+    if (core_.writable) {
+      const base::Status deleted = co_await names_->DeleteOrphans(&mounted_.leftover_orphans(),
+                                                                  mounted_.leftover_scan());
+      // The volume is whole without it; what is left over is for the checker.
+      if (!deleted) base::LogError("vmfs", "delete orphans: {}", deleted.error().message());
+      background_.Add(TickLoop());
+    }
+    co_return base::Ok();
+  }
+
+  fss::InodeNumber root() const override { return kRootInode; }
+  const std::string& label() const override { return label_; }
+  const std::string& uuid() const override { return uuid_; }
+  bool read_only() const override { return !core_.writable; }
+
+  base::Task<base::Result<fss::Attributes>> Lookup(fss::InodeNumber parent,
+                                                   std::string_view name) override {
+    CO_TRY(const InodeRef directory, co_await inodes_->GetDirectory(Fd(parent)));
+    DirectoryTarget target;
+    {
+      co_await directory->lock.AcquireShared();
+      base::SharedGuard guard(directory->lock);
+      CO_TRY(target, co_await directory->directory->Find(name));
+    }
+    CO_TRY(const InodeRef inode, co_await inodes_->Get(target.address));
+    co_return Describe(*inode);
+  }
+
+  void Forget(fss::InodeNumber, uint64_t) override {}
+
+  base::Task<base::Result<fss::Attributes>> GetAttributes(fss::InodeNumber number) override {
+    CO_TRY(const InodeRef inode, co_await inodes_->Get(Fd(number)));
+    co_return Describe(*inode);
+  }
+
+  base::Task<base::Result<fss::Attributes>> SetAttributes(fss::InodeNumber number,
+                                                          fss::AttributeChange change) override {
+    CO_TRY_STATUS(core_.CheckWritable());
+    CO_TRY(const InodeRef inode, co_await inodes_->Get(Fd(number)));
+    if (inode->type == InodeType::kSystem) co_return base::Code::kNotPermitted;
+    if (change.size_bytes) {
+      if (inode->type == InodeType::kDirectory) co_return base::Code::kIsDirectory;
+      if (inode->type != InodeType::kFile) co_return base::Code::kInvalidArgument;
+      CO_TRY_STATUS(co_await Truncate(core_, *inode, *change.size_bytes));
+    }
+    CO_TRY_STATUS(co_await LockOnDisk(core_, *inode));
+    CO_TRY(Transaction transaction, co_await core_.journal->Begin(1));
+    const uint32_t now_s = core_.NowSeconds();
+    inode->Update(transaction,
+                  [&](InodeMetadata& metadata) { ApplyChange(change, now_s, metadata); });
+    inode->last_sequence = core_.journal->running_sequence();
+    co_return Describe(*inode);
+  }
+
+  base::Task<base::Result<fss::Attributes>> CreateFile(fss::InodeNumber parent,
+                                                       std::string_view name,
+                                                       fss::NewInode attributes) override {
+    return Create(parent, name, {InodeType::kFile, {}, attributes});
+  }
+  base::Task<base::Result<fss::Attributes>> MakeDirectory(fss::InodeNumber parent,
+                                                          std::string_view name,
+                                                          fss::NewInode attributes) override {
+    return Create(parent, name, {InodeType::kDirectory, {}, attributes});
+  }
+  base::Task<base::Result<fss::Attributes>> MakeSymlink(fss::InodeNumber parent,
+                                                        std::string_view name,
+                                                        std::string_view target,
+                                                        fss::NewInode attributes) override {
+    attributes.mode = 0777;
+    return Create(parent, name, {InodeType::kSymlink, target, attributes});
+  }
+
+  base::Task<base::Result<std::string>> ReadSymlink(fss::InodeNumber number) override {
+    CO_TRY(const InodeRef inode, co_await inodes_->Get(Fd(number)));
+    if (inode->type != InodeType::kSymlink) co_return base::Code::kInvalidArgument;
+    if (inode->map_kind != MapKind::kInline || inode->size_bytes > kInlineBytesMax) {
+      co_return base::Error(base::Code::kCorrupt, "read symlink: its target is not inline");
+    }
+    const auto data = InlineData(inode->block->bytes()).first(inode->size_bytes);
+    co_return std::string(reinterpret_cast<const char*>(data.data()), data.size());
+  }
+
+  base::Task<base::Status> Unlink(fss::InodeNumber parent, std::string_view name) override {
+    return names_->Remove(Fd(parent), name, /*directory=*/false);
+  }
+  base::Task<base::Status> RemoveDirectory(fss::InodeNumber parent,
+                                           std::string_view name) override {
+    return names_->Remove(Fd(parent), name, /*directory=*/true);
+  }
+  base::Task<base::Status> Rename(fss::InodeNumber from_parent, std::string_view from_name,
+                                  fss::InodeNumber to_parent, std::string_view to_name,
+                                  bool no_replace) override {
+    return names_->Rename(Fd(from_parent), from_name, Fd(to_parent), to_name, no_replace);
+  }
+
+  base::Task<base::Result<std::unique_ptr<fss::File>>> Open(fss::InodeNumber number,
+                                                            fss::OpenMode mode) override {
+    CO_TRY(InodeRef inode, co_await inodes_->Get(Fd(number)));
+    if (inode->type == InodeType::kDirectory) co_return base::Code::kIsDirectory;
+    if (inode->type == InodeType::kRawDeviceMap) co_return base::Code::kUnsupported;
+    const bool writes = mode != fss::OpenMode::kRead;
+    if (writes) {
+      CO_TRY_STATUS(core_.CheckWritable());
+      if (inode->type == InodeType::kSystem) co_return base::Code::kNotPermitted;
+      CO_TRY_STATUS(co_await LockOnDisk(core_, *inode));
+    }
+    if (inode->metadata().link_count == 0 || inode->removed) co_return base::Code::kStale;
+    co_return MakeVolumeFile(core_, *names_, std::move(inode), writes);
+  }
+
+  base::Task<base::Status> ReadDirectory(fss::InodeNumber number, uint64_t cursor,
+                                         fss::DirectorySink& sink) override {
+    CO_TRY(const InodeRef directory, co_await inodes_->GetDirectory(Fd(number)));
+    co_await directory->lock.AcquireShared();
+    base::SharedGuard guard(directory->lock);
+    SinkAdapter adapter(sink);
+    co_return co_await directory->directory->List(cursor, adapter);
+  }
+
+  base::Task<base::Result<fss::StatFs>> GetStatFs() override {
+    const Allocator& blocks = *core_.file_blocks.allocator;
+    const Allocator& descriptors = *core_.descriptors.allocator;
+    fss::StatFs stat;
+    stat.block_size_bytes = kFileBlockBytes;
+    stat.blocks_total = blocks.resource_count();
+    stat.blocks_free = blocks.free_count();
+    const uint64_t used = descriptors.resource_count() - descriptors.free_count();
+    stat.files_free = std::min((uint64_t{1} << 24) - used,
+                               descriptors.free_count() +
+                                   kDescriptorsPerFreeBlock * stat.blocks_free);
+    stat.files_total = used + stat.files_free;
+    stat.name_bytes_max = kNameBytesMax;
+    co_return stat;
+  }
+
+  base::Task<base::Status> SyncAll() override {
+    if (!core_.writable) co_return base::Ok();
+    CO_TRY_STATUS(co_await WriteLazyTimes());
+    co_return co_await core_.journal->Commit();
+  }
+
+  base::Task<base::Status> Unmount() override {
+    stopping_ = true;
+    alarm_.Ring();
+    co_await background_.Join();
+    base::Status status;
+    if (core_.writable) {
+      status = co_await WriteLazyTimes();
+      inodes_->DropIdle();
+    }
+    const base::Status stopped = co_await mounted_.Stop();
+    if (status) status = stopped;
+    co_return status;
+  }
+
+  VolumeFigures figures() const override {
+    VolumeFigures figures;
+    figures.size_bytes = core_.device.size_bytes();
+    figures.free_bytes = core_.file_blocks.allocator->free_count() * kFileBlockBytes;
+    figures.cached_metadata_blocks = core_.cache->block_count();
+    figures.inodes_in_memory = inodes_->count();
+    if (core_.locks) figures.locks_cached = core_.locks->cached_count();
+    if (core_.journal) figures.journal = core_.journal->figures();
+    figures.writable = core_.writable;
+    figures.ours = core_.ours;
+    figures.stopped_reason = mounted_.stopped_reason();
+    return figures;
+  }
+
+ private:
+  static FdAddress Fd(fss::InodeNumber number) {
+    return FdAddress(number > UINT32_MAX ? 0 : static_cast<uint32_t>(number));
+  }
+
+  fss::Attributes Describe(const Inode& inode) const {
+    return AttributesOf(inode, core_.options, core_.ours);
+  }
+
+  base::Task<base::Result<fss::Attributes>> Create(fss::InodeNumber parent, std::string_view name,
+                                                   NewName what) {
+    CO_TRY_STATUS(core_.CheckWritable());
+    CO_TRY(const InodeRef inode, co_await names_->Create(Fd(parent), name, what));
+    co_return Describe(*inode);
+  }
+
+  // Times that changed without anything else, into the descriptors.
+  base::Task<base::Status> WriteLazyTimes() {
+    for (const InodeRef& inode : inodes_->WithLazyTimes()) {
+      CO_TRY_STATUS(co_await WriteTimes(core_, *inode));
+    }
+    co_return base::Ok();
+  }
+
+  // Commits by age. Sleeps long while there is nothing to do.
+  base::Task<void> TickLoop() {
+    while (!stopping_) {
+      co_await alarm_.SleepUntil(core_.executor.NowMicroseconds() + kTickMicroseconds);
+      if (stopping_ || core_.journal->stopped()) break;
+      base::Status status = co_await WriteLazyTimes();
+      if (status) status = co_await core_.journal->Tick(core_.options.commit_interval_us);
+      if (!status) base::LogWarn("vmfs", "background commit: {}", status.error().message());
+    }
+  }
+
+  MountedCore mounted_;
+  VolumeCore& core_;
+  std::unique_ptr<InodeTable> inodes_;
+  std::unique_ptr<Names> names_;
+  std::string label_, uuid_;
+  base::Alarm alarm_;
+  base::TaskGroup background_;
+  bool stopping_ = false;
+};
+
+}  // namespace
+
+base::Task<base::Result<std::unique_ptr<Volume>>> Volume::Mount(base::Executor& executor,
+                                                                base::BlockDevice& device,
+                                                                MountOptions& options) {
+  auto volume = std::make_unique<MountedVolume>(executor, device);
+  CO_TRY_STATUS(co_await volume->Start(options));
+  co_return std::unique_ptr<Volume>(std::move(volume));
+}
+
+bool Volume::IsSystemName(fss::InodeNumber parent, std::string_view name) {
+  return parent == kRootInode && vmfs::IsSystemName(name);
+}
+
+}  // namespace vmfs
