@@ -345,6 +345,35 @@ TEST(LockManager, CreatingOverALivingHostsLockIsRefused) {
   ReleaseEverything(cluster, *host);
 }
 
+TEST(LockManager, DisksWithFourKibibyteBlocksExchangeWholeBlocks) {
+  SimCluster cluster(1);
+  cluster.medium.block_bytes = 4096;
+  const auto host = MakeHost(cluster, 1);
+  { EXPECT_TRUE(Take(cluster, *host, 0)); }
+  const auto created =
+      cluster.Run(host->locks.CreateLocked(SimCluster::LockAddress(1), LockType::kFd));
+  EXPECT_TRUE(created);
+  EXPECT_TRUE(HeldExclusivelyBy(cluster.Lock(0), HolderOf(*host)));
+  EXPECT_TRUE(HeldExclusivelyBy(cluster.Lock(1), HolderOf(*host)));
+  EXPECT_EQ(cluster.Run(host->locks.ReleaseAll()).error().code(), base::Code::kBusy);
+  EXPECT_EQ(cluster.Lock(0).mode(), LockMode::kFree);
+  cluster.Run(host->heartbeat.Stop());
+}
+
+TEST(LockManager, AbandonDoesNotWaitForALostDevice) {
+  SimCluster cluster(1);
+  LockManagerOptions options;
+  options.idle_locks_max = 0;
+  const auto host = MakeHost(cluster, 1, options);
+  { ASSERT_TRUE(Take(cluster, *host, 0)); }
+  host->barrier.duration_us = 60'000'000;
+  host->sim.disk.FailAt(1, sim::HostDisk::Failure::kNotDone, /*for_good=*/true);
+  cluster.RunFor(90'000'000);  // the lease has lapsed, a batch waits for it
+  EXPECT_FALSE(host->heartbeat.MayWrite());
+  cluster.Run(host->locks.Abandon());
+  EXPECT_EQ(host->locks.cached_count(), 0u);
+}
+
 TEST(LockManager, AfterFencingEverythingFails) {
   SimCluster cluster(1);
   const auto host = MakeHost(cluster, 1);

@@ -155,8 +155,9 @@ class LockManager {
   // (after all others were given back), the barrier's, the device's, kFenced.
   base::Task<base::Status> ReleaseAll();
 
-  // Forgets every lock without touching the volume, as after fencing. No lock is in use. Waits for
-  // a running batch.
+  // Forgets every lock without touching the volume, as after fencing or when the device is lost.
+  // Ends the heartbeat's pulse first: a batch that waits for the lease would wait for ever. No lock
+  // is in use.
   base::Task<void> Abandon();
 
   size_t cached_count() const { return entries_.size(); }

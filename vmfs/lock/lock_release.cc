@@ -37,6 +37,7 @@ base::Task<base::Status> LockManager::ReleaseAll() {
 }
 
 base::Task<void> LockManager::Abandon() {
+  co_await heartbeat_.Stop();
   co_await background_.Join();
   for (const auto& [address, entry] : entries_) CHECK(entry.use_count == 0);
   idle_.clear();

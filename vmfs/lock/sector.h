@@ -2,7 +2,7 @@
 //
 // Only the first 512 bytes of such a block are used, so one sector is the unit of the exchange on
 // disks with 512-byte blocks; disks with 4 KiB blocks exchange the whole block (vmfs/FORMAT.md,
-// Lock blocks). Thread rule: the volume's executor.
+// Locks). Thread rule: the volume's executor.
 #pragma once
 
 #include <cstddef>
