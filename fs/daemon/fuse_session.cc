@@ -162,7 +162,7 @@ void FuseServer::EndSession() {
 }
 
 void FuseServer::Abort() {
-  if (!mounted_) return;
+  if (!mounted_ || ended_) return;
   fuse_session_exit(session_);
   EndSession();
 }
@@ -233,6 +233,10 @@ base::Task<void> FuseSession::WaitForEnd() {
 
 void FuseSession::Abort() {
   server_->Abort();
+}
+
+bool FuseSession::mounted() const {
+  return server_->mounted_;
 }
 
 bool FuseSession::ended() const {

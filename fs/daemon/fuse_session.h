@@ -70,6 +70,7 @@ class FuseSession {
   // Answers nothing any more and drops the mount's connection: every caller gets ENOTCONN.
   void Abort();
 
+  bool mounted() const;
   bool ended() const;
   Figures figures() const;
   const Options& options() const;

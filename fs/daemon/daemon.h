@@ -1,0 +1,89 @@
+// `Daemon`: one mount from opening its volumes to their clean end.
+//
+// It opens the datastores, shows them through two FUSE sessions (`volumes`, and `devices` mounted
+// over the first one's directory of that name), answers the control socket, and ends when the
+// kernel has let go of both mounts, by `strata umount`, a signal or umount(8). Then everything is
+// made durable and closed.
+// Thread rule: the executor's thread. Place in the stack: the top; wires the floors together.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "fs/base/result.h"
+#include "fs/base/sync.h"
+#include "fs/base/uring_executor.h"
+#include "fs/daemon/control_server.h"
+#include "fs/daemon/datastore.h"
+#include "fs/daemon/fuse_session.h"
+#include "fs/daemon/mount_point.h"
+#include "fs/daemon/mount_tree.h"
+#include "fs/daemon/termination.h"
+
+namespace stratad {
+
+struct MountOptions {
+  std::vector<std::string> targets;
+  std::string mount_point;  // canonical
+  bool read_only = false;
+  bool writeback_cache = true;
+  std::string log_path;  // for listings; empty in the foreground
+};
+
+// Is told once whether the mount is up.
+class StartListener {
+ public:
+  virtual ~StartListener() = default;
+  virtual void Started(const base::Status& status) = 0;
+};
+
+class Daemon final : public ControlHandler {
+ public:
+  Daemon(base::UringExecutor& executor, const MountOptions& options);
+  ~Daemon() override;
+
+  // Runs to the end. Errors: what kept the mount from coming up, or volumes from closing cleanly.
+  base::Task<base::Status> Run(StartListener& listener);
+
+  base::Task<base::Result<Json>> Handle(Json& request) override;
+
+ private:
+  base::Task<base::Status> Start();
+  base::Status BuildTree();
+  base::Result<std::unique_ptr<FuseSession>> MakeSession(bool devices);
+  base::Task<base::Status> MountSession(FuseSession& session);
+  base::Task<base::Status> StartControl();
+  base::Task<void> WaitForSessions();
+  base::Task<base::Status> CloseDatastores();
+
+  base::Task<base::Result<Json>> HandleStatus();
+  base::Task<base::Result<Json>> HandleUnmount(bool lazily);
+  base::Task<base::Status> Unmount(Detach detach);
+  base::Task<base::Status> MountDevicesAgain();
+  base::Task<void> Terminate();
+  void OnSignal();
+
+  base::Task<base::Result<Json>> DescribeVolume(Datastore& datastore, std::string_view folder);
+
+  base::UringExecutor& executor_;
+  const MountOptions options_;
+  const uint64_t started_us_;
+  DatastoreList datastores_;
+  std::vector<std::string> folder_names_;  // of the datastores, in the same order
+  std::unique_ptr<MountTree> tree_;
+  std::unique_ptr<FuseSession> volumes_session_;
+  std::unique_ptr<FuseSession> devices_session_;
+  std::unique_ptr<ControlServer> control_;
+  std::unique_ptr<TerminationSource> termination_;
+  base::TaskGroup tasks_;
+  base::AsyncCondition closed_changed_;
+  base::AsyncLock unmount_lock_;
+  bool unmounted_ = false;
+  bool closed_ = false;
+  base::Status closing_status_;
+  uint32_t signal_count_ = 0;
+};
+
+}  // namespace stratad
