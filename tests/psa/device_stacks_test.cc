@@ -20,8 +20,7 @@ class PsaStack final : public base::DeviceStack {
   base::Executor& executor() override { return executor_; }
 
   std::unique_ptr<base::BlockDevice> Open() override {
-    auto target =
-        std::make_shared<LoopbackTarget>(base::CheckedView(disk_), scsi::TargetOptions{});
+    auto target = std::make_shared<LoopbackTarget>(base::CheckedView(disk_), scsi::TargetOptions{});
     PathList paths;
     paths.push_back(adapter_.Connect(target));
     paths.push_back(adapter_.Connect(target));
@@ -52,9 +51,11 @@ class PsaStack final : public base::DeviceStack {
 std::unique_ptr<base::DeviceStack> MakeStack() {
   return std::make_unique<PsaStack>(512, DeviceOptions{});
 }
+
 std::unique_ptr<base::DeviceStack> MakeLargeBlockStack() {
   return std::make_unique<PsaStack>(4096, DeviceOptions{});
 }
+
 std::unique_ptr<base::DeviceStack> MakeShallowStack() {
   DeviceOptions options;
   options.queue_depth = 1;

@@ -1,10 +1,10 @@
 #include "vscsi/psa/device.h"
 
-#include <gtest/gtest.h>
-
 #include <cstring>
 #include <memory>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "fs/base/sim_executor.h"
 #include "fs/base/sync.h"
@@ -50,10 +50,12 @@ class PsaDevice : public testing::Test {
     const IoVec piece{data.data(), data.size()};
     return RunSync(executor_, device_->Write({offset, {&piece, 1}, fua}));
   }
+
   base::Status Read(uint64_t offset, std::vector<std::byte>& data) {
     const IoVec piece{data.data(), data.size()};
     return RunSync(executor_, device_->Read({offset, {&piece, 1}}));
   }
+
   std::vector<base::MapRun> Map(uint64_t offset, uint64_t length) {
     std::vector<base::MapRun> runs;
     EXPECT_TRUE(RunSync(executor_, device_->MapStatus(offset, length, runs)));
@@ -305,6 +307,7 @@ class ScriptedPath : public Path {
       : Path(child->address()), child_(std::move(child)) {}
 
   uint32_t buffer_alignment_bytes() const override { return child_->buffer_alignment_bytes(); }
+
   base::Task<base::Status> Close() override { return child_->Close(); }
 
   base::Task<Completion> Execute(scsi::Command command) override {
@@ -347,11 +350,13 @@ class ScriptedDevice : public PsaDevice {
     completion.host = host;
     return completion;
   }
+
   static Completion Answer(scsi::StatusCode status) {
     Completion completion;
     completion.response.status = status;
     return completion;
   }
+
   static Completion Attention() {
     Completion completion;
     completion.response = scsi::CheckCondition(scsi::Sense{.code = scsi::kPowerOnOccurred},
@@ -415,8 +420,8 @@ TEST_F(ScriptedDevice, WritesZerosWhereWriteSameIsUnknown) {
   auto data = Pattern(300 * 1024, 1);
   ASSERT_TRUE(Write(0, data));
   Completion refused;
-  refused.response = scsi::CheckCondition(scsi::Sense{.code = scsi::kInvalidOpcode},
-                                          scsi::SenseFormat::kFixed);
+  refused.response =
+      scsi::CheckCondition(scsi::Sense{.code = scsi::kInvalidOpcode}, scsi::SenseFormat::kFixed);
   scripted_->script = {refused};
   ASSERT_TRUE(RunSync(executor_, device_->WriteZeroes(512, data.size() - 1024, true)));
   std::fill(data.begin() + 512, data.end() - 512, std::byte{0});

@@ -14,8 +14,7 @@ using scsi::SenseKey;
 
 Completion WithSense(scsi::SenseCode code) {
   Completion completion;
-  completion.response =
-      scsi::CheckCondition(scsi::Sense{.code = code}, scsi::SenseFormat::kFixed);
+  completion.response = scsi::CheckCondition(scsi::Sense{.code = code}, scsi::SenseFormat::kFixed);
   return completion;
 }
 
@@ -68,8 +67,7 @@ TEST(Nmp, GivesEachFailureItsCode) {
   EXPECT_EQ(CodeOf(WithHost(HostStatus::kTimeout)), Code::kTimedOut);
   EXPECT_EQ(CodeOf(WithHost(HostStatus::kError)), Code::kIo);
   EXPECT_EQ(CodeOf(WithStatus(scsi::StatusCode::kBusy)), Code::kBusy);
-  EXPECT_EQ(CodeOf(WithStatus(scsi::StatusCode::kReservationConflict)),
-            Code::kReservationConflict);
+  EXPECT_EQ(CodeOf(WithStatus(scsi::StatusCode::kReservationConflict)), Code::kReservationConflict);
   EXPECT_EQ(CodeOf(WithSense({SenseKey::kDataProtect, 0x27, 7})), Code::kNoSpace);
 }
 

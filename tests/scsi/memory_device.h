@@ -27,7 +27,9 @@ class MemoryDevice : public base::BlockDevice {
   }
 
   const base::Limits& limits() const override { return limits_; }
+
   uint64_t size_bytes() const override { return bytes_.size(); }
+
   const std::string& name() const override { return name_; }
 
   base::Task<base::Status> Read(base::IoRequest request) override {
@@ -114,6 +116,7 @@ class MemoryDevice : public base::BlockDevice {
   }
 
   base::Limits& mutable_limits() { return limits_; }
+
   std::vector<std::byte>& bytes() { return bytes_; }
 
   std::optional<base::Code> failure;  // what every call answers

@@ -1,9 +1,9 @@
 // Random CDBs against the target, by the invariants of `tests/fuzz/scsi_cdb_fuzz.cc`.
 // Replay: SEED=… ROUNDS=… scsi_test --gtest_filter=RandomCommands.*
-#include <gtest/gtest.h>
-
 #include <cstdlib>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "fs/base/random.h"
 #include "vscsi/scsi/types.h"
@@ -19,13 +19,27 @@ uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
 }
 
 constexpr Opcode kOpcodes[] = {
-    Opcode::kRead6,         Opcode::kWrite6,          Opcode::kRead10,
-    Opcode::kWrite10,       Opcode::kRead12,          Opcode::kWrite12,
-    Opcode::kRead16,        Opcode::kWrite16,         Opcode::kWriteSame16,
-    Opcode::kWriteSame10,   Opcode::kUnmap,           Opcode::kCompareAndWrite,
-    Opcode::kVerify16,      Opcode::kWriteAndVerify16, Opcode::kServiceActionIn16,
-    Opcode::kInquiry,       Opcode::kModeSense6,      Opcode::kModeSense10,
-    Opcode::kReportLuns,    Opcode::kRequestSense,    Opcode::kSynchronizeCache16,
+    Opcode::kRead6,
+    Opcode::kWrite6,
+    Opcode::kRead10,
+    Opcode::kWrite10,
+    Opcode::kRead12,
+    Opcode::kWrite12,
+    Opcode::kRead16,
+    Opcode::kWrite16,
+    Opcode::kWriteSame16,
+    Opcode::kWriteSame10,
+    Opcode::kUnmap,
+    Opcode::kCompareAndWrite,
+    Opcode::kVerify16,
+    Opcode::kWriteAndVerify16,
+    Opcode::kServiceActionIn16,
+    Opcode::kInquiry,
+    Opcode::kModeSense6,
+    Opcode::kModeSense10,
+    Opcode::kReportLuns,
+    Opcode::kRequestSense,
+    Opcode::kSynchronizeCache16,
 };
 
 // Half of the commands are plausible: a known opcode and mostly zero high bytes, so that checks

@@ -9,7 +9,9 @@ namespace {
 
 using base::Code;
 
-std::string HexOf(const SenseBuffer& buffer) { return scsi_test::Hex(buffer.view()); }
+std::string HexOf(const SenseBuffer& buffer) {
+  return scsi_test::Hex(buffer.view());
+}
 
 TEST(Sense, FixedFormatHasGoldenBytesBothWays) {
   Sense sense{.code = kMiscompareDuringVerify};

@@ -1,9 +1,9 @@
 #include "vscsi/scsi/target.h"
 
-#include <gtest/gtest.h>
-
 #include <memory>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "fs/base/sim_executor.h"
 #include "tests/scsi/hex.h"
@@ -40,6 +40,7 @@ class ScsiTarget : public testing::Test {
   }
 
   Response In(const Cdb& cdb, std::span<std::byte> data) { return Run(cdb, Direction::kIn, data); }
+
   Response Out(const Cdb& cdb, std::span<std::byte> data) {
     return Run(cdb, Direction::kOut, data);
   }
@@ -299,10 +300,9 @@ TEST_F(ScsiTarget, LbaStatusTellsTheThreeStates) {
   Out(Range(Opcode::kWrite16, 8, 8), data);
   Out(Range(Opcode::kWriteSame16, 24, 8), zero);
   Bytes bytes(8 + 16 * 16);
-  const Response response =
-      In(EncodeServiceActionIn(
-             {kServiceActionGetLbaStatus, 4, static_cast<uint32_t>(bytes.size()), 0}),
-         bytes);
+  const Response response = In(EncodeServiceActionIn({kServiceActionGetLbaStatus, 4,
+                                                      static_cast<uint32_t>(bytes.size()), 0}),
+                               bytes);
   ASSERT_EQ(response.status, StatusCode::kGood);
   const auto runs = DecodeLbaStatus(std::span(bytes).first(response.transferred_bytes));
   const std::vector<LbaRun> expected = {{4, 4, LbaState::kDeallocated},

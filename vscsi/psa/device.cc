@@ -1,10 +1,10 @@
 #include "vscsi/psa/device.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cstring>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "fs/base/aligned_buffer.h"
 #include "fs/base/log.h"
@@ -27,7 +27,9 @@ constexpr size_t kMapRunsPerCommandMax = 255;
 // Source of zeros; never written. IoVec has no constant form.
 alignas(4096) constinit std::byte zeros[64 * 1024] = {};
 
-Status Failure(Code code, std::string message) { return Error(code, std::move(message)); }
+Status Failure(Code code, std::string message) {
+  return Error(code, std::move(message));
+}
 
 }  // namespace
 
@@ -45,9 +47,13 @@ Device::Device(base::Executor& executor, PathList& paths, DeviceOptions options)
   paths.clear();
 }
 
-Task<Status> Device::Read(IoRequest request) { return Transfer(request, Opcode::kRead16); }
+Task<Status> Device::Read(IoRequest request) {
+  return Transfer(request, Opcode::kRead16);
+}
 
-Task<Status> Device::Write(IoRequest request) { return Transfer(request, Opcode::kWrite16); }
+Task<Status> Device::Write(IoRequest request) {
+  return Transfer(request, Opcode::kWrite16);
+}
 
 Task<Status> Device::Transfer(const IoRequest& request, Opcode opcode) {
   const uint64_t size = request.size_bytes();
@@ -177,21 +183,21 @@ void Device::MarkDead(Path& path, const Completion& completion, uint8_t opcode) 
 Status Device::StatusOf(const scsi::Command& command, const Completion& completion) const {
   if (completion.good()) {
     if (completion.response.residual_bytes == 0) return base::Ok();
-    return Failure(Code::kIo, fmt::format("command {:#x} to {}: {} bytes of residual",
-                                          command.cdb.bytes[0], name_,
-                                          completion.response.residual_bytes));
+    return Failure(Code::kIo,
+                   fmt::format("command {:#x} to {}: {} bytes of residual", command.cdb.bytes[0],
+                               name_, completion.response.residual_bytes));
   }
   if (completion.host == HostStatus::kOk && JudgeCompletion(completion) == Verdict::kDone) {
     return base::Ok();
   }
   const Code code = CodeOf(completion);
   if (code == Code::kPathDead) {
-    return Failure(code, fmt::format("command {:#x} to {}: all paths down",
-                                     command.cdb.bytes[0], name_));
+    return Failure(code,
+                   fmt::format("command {:#x} to {}: all paths down", command.cdb.bytes[0], name_));
   }
-  const std::string_view path_name = completion.path ? completion.path->name() : "none";
-  return Failure(code,
-                 DescribeFailure(command.cdb.bytes[0], name_, path_name, completion));
+  std::string_view path_name = "none";
+  if (completion.path != nullptr) path_name = completion.path->name();
+  return Failure(code, DescribeFailure(command.cdb.bytes[0], name_, path_name, completion));
 }
 
 Task<Status> Device::Refuse(Code code, uint64_t offset_bytes, uint64_t length_bytes) const {
@@ -256,8 +262,7 @@ Task<Status> Device::Unmap(uint64_t offset_bytes, uint64_t length_bytes) {
   CO_TRY_STATUS(CheckRange(offset_bytes, length_bytes));
   const uint64_t end_lba = (offset_bytes + length_bytes) >> block_shift_;
   for (uint64_t lba = offset_bytes >> block_shift_; lba < end_lba;) {
-    const auto count =
-        static_cast<uint32_t>(std::min<uint64_t>(end_lba - lba, unmap_blocks_max_));
+    const auto count = static_cast<uint32_t>(std::min<uint64_t>(end_lba - lba, unmap_blocks_max_));
     scsi::UnmapListOfOne list = scsi::EncodeUnmapList({lba, count});
     const IoVec piece{list.data(), list.size()};
     scsi::Command command;
@@ -352,14 +357,13 @@ Task<Status> Device::MapStatus(uint64_t offset_bytes, uint64_t length_bytes,
   co_return status;
 }
 
-Task<Status> Device::AppendMapRuns(uint64_t lba, uint64_t end_lba,
-                                   std::vector<base::MapRun>& runs, size_t first_run) {
+Task<Status> Device::AppendMapRuns(uint64_t lba, uint64_t end_lba, std::vector<base::MapRun>& runs,
+                                   size_t first_run) {
   // No more room than the range can need: the unit looks no further than it is asked for.
-  const uint64_t granules =
-      ((end_lba - lba) << block_shift_) / limits_.unmap_granularity_bytes + 1;
+  const uint64_t granules = ((end_lba - lba) << block_shift_) / limits_.unmap_granularity_bytes + 1;
   const size_t run_count = std::min<size_t>(granules, kMapRunsPerCommandMax);
   base::AlignedBuffer data(scsi::kLbaStatusHeaderBytes +
-                              run_count * scsi::kLbaStatusDescriptorBytes);
+                           run_count * scsi::kLbaStatusDescriptorBytes);
   while (lba < end_lba) {
     const scsi::Cdb cdb = scsi::EncodeServiceActionIn(
         {scsi::kServiceActionGetLbaStatus, lba, static_cast<uint32_t>(data.span().size()), 0});

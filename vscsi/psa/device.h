@@ -24,11 +24,11 @@
 namespace psa {
 
 struct DeviceOptions {
-  uint32_t queue_depth = 64;              // commands in flight on the device
-  uint32_t transfer_bytes_max = 4 << 20;  // of one Read or Write; longer than a command: split
-  uint32_t retry_count_max = 16;          // of one command, absorbed attentions included
-  uint64_t busy_delay_us = 1'000;         // before the first retry of a busy unit; doubles,
-  uint64_t busy_delay_us_max = 1'000'000; // up to this
+  uint32_t queue_depth = 64;               // commands in flight on the device
+  uint32_t transfer_bytes_max = 4 << 20;   // of one Read or Write; longer than a command: split
+  uint32_t retry_count_max = 16;           // of one command, absorbed attentions included
+  uint64_t busy_delay_us = 1'000;          // before the first retry of a busy unit; doubles,
+  uint64_t busy_delay_us_max = 1'000'000;  // up to this
   uint64_t busy_total_us_max = 30'000'000;
 };
 
@@ -43,7 +43,9 @@ class Device final : public base::BlockDevice {
                                                                 DeviceOptions options);
 
   const base::Limits& limits() const override { return limits_; }
+
   uint64_t size_bytes() const override { return size_bytes_; }
+
   const std::string& name() const override { return name_; }
 
   base::Task<base::Status> Read(base::IoRequest request) override;
@@ -71,10 +73,15 @@ class Device final : public base::BlockDevice {
   base::Task<base::Status> Rescan();
 
   const std::string& vml_name() const { return vml_name_; }
+
   const std::string& vendor() const { return vendor_; }
+
   const std::string& product() const { return product_; }
+
   const PathList& paths() const { return paths_; }
+
   std::string_view policy_name() const { return policy_->name(); }
+
   const SlotQueue& queue() const { return queue_; }
 
  private:
@@ -129,7 +136,7 @@ class Device final : public base::BlockDevice {
   uint64_t compare_bytes_max_ = 0;  // of one COMPARE AND WRITE
   uint32_t unmap_blocks_max_ = 0;
   uint64_t write_same_blocks_max_ = 0;
-  bool write_same_works_ = true;    // until the unit refuses the opcode
+  bool write_same_works_ = true;  // until the unit refuses the opcode
   bool write_same_unmaps_ = false;
   bool reads_zeros_ = false;
   bool can_fua_ = false;

@@ -1,8 +1,8 @@
 #include "vscsi/psa/device_name.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+
+#include <fmt/format.h>
 
 namespace psa {
 namespace {
@@ -55,8 +55,7 @@ std::string VmlNameOf(std::span<const scsi::Designator> designators, const PathA
   std::array<uint8_t, 6> model;
   model.fill(' ');
   std::copy_n(product.begin(), std::min(product.size(), model.size()), model.begin());
-  return fmt::format("vml.0200{:02x}0000", path.lun & 0xFF) + HexOf(naa->identifier) +
-         HexOf(model);
+  return fmt::format("vml.0200{:02x}0000", path.lun & 0xFF) + HexOf(naa->identifier) + HexOf(model);
 }
 
 }  // namespace psa

@@ -1,9 +1,9 @@
 // What `psa::Device` asks its unit: at opening, when it has grown, when a path is in doubt.
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <bit>
+
+#include <fmt/format.h>
 
 #include "fs/base/log.h"
 #include "vscsi/psa/device.h"
@@ -151,10 +151,8 @@ Task<Status> Device::ReadCapacity() {
                                                     name_, capacity.block_count, block_size));
   }
   limits_.block_size_bytes = block_size;
-  limits_.physical_block_bytes =
-      static_cast<uint32_t>(std::min<uint64_t>(uint64_t{block_size}
-                                                   << capacity.physical_block_exponent,
-                                               1u << 30));
+  limits_.physical_block_bytes = static_cast<uint32_t>(
+      std::min<uint64_t>(uint64_t{block_size} << capacity.physical_block_exponent, 1u << 30));
   block_shift_ = static_cast<uint32_t>(std::countr_zero(block_size));
   reads_zeros_ = capacity.reads_zeros;
   TakeCapacity(capacity);
@@ -228,21 +226,20 @@ Task<Status> Device::ReadBlockLimits() {
   if (provisioning_size) {
     CO_TRY(provisioning, scsi::DecodeProvisioning(std::span(data).first(*provisioning_size)));
   }
-  const uint64_t transfer_bytes =
-      block.transfer_max == 0 ? options_.transfer_bytes_max
-                              : uint64_t{block.transfer_max} << block_shift_;
+  const uint64_t transfer_bytes = block.transfer_max == 0
+                                      ? options_.transfer_bytes_max
+                                      : uint64_t{block.transfer_max} << block_shift_;
   command_bytes_max_ = std::min<uint64_t>(transfer_bytes, options_.transfer_bytes_max);
   limits_.transfer_bytes_max = options_.transfer_bytes_max;
   compare_bytes_max_ = uint64_t{block.compare_and_write_max} << block_shift_;
   limits_.can_compare_and_write = compare_bytes_max_ != 0;
   limits_.can_unmap = provisioning.unmap && reads_zeros_ && block.unmap_max != 0;
   unmap_blocks_max_ = block.unmap_max;
-  limits_.unmap_granularity_bytes = uint64_t{std::max(1u, block.unmap_granularity)}
-                                    << block_shift_;
+  limits_.unmap_granularity_bytes = uint64_t{std::max(1u, block.unmap_granularity)} << block_shift_;
   write_same_unmaps_ = provisioning.write_same_unmap && reads_zeros_;
   limits_.can_write_zeroes = block.write_same_max != 0;
-  write_same_blocks_max_ = block.write_same_max != 0 ? block.write_same_max
-                                                     : kWriteSameBytesDefault >> block_shift_;
+  write_same_blocks_max_ =
+      block.write_same_max != 0 ? block.write_same_max : kWriteSameBytesDefault >> block_shift_;
   write_same_blocks_max_ = std::min<uint64_t>(write_same_blocks_max_, UINT32_MAX);
   co_return base::Ok();
 }

@@ -10,7 +10,9 @@ LoopbackPath::LoopbackPath(const PathAddress& address, std::shared_ptr<LoopbackT
   ++target_->open_path_count;
 }
 
-LoopbackPath::~LoopbackPath() { target_->target.RemoveNexus(nexus_); }
+LoopbackPath::~LoopbackPath() {
+  target_->target.RemoveNexus(nexus_);
+}
 
 uint32_t LoopbackPath::buffer_alignment_bytes() const {
   return target_->target.backing().limits().memory_alignment_bytes;

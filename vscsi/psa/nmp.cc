@@ -13,9 +13,9 @@ using scsi::StatusCode;
 Verdict JudgeNotReady(const scsi::SenseCode& sense) {
   if (sense.asc != 0x04) return Verdict::kFail;
   switch (sense.ascq) {
-    case 0x01:  // becoming ready
-    case 0x04:  // format in progress
-    case 0x09:  // self-test in progress
+    case 0x01:                               // becoming ready
+    case 0x04:                               // format in progress
+    case 0x09:                               // self-test in progress
     case 0x0A: return Verdict::kRetryLater;  // asymmetric access state transition
     default: return Verdict::kFail;
   }
@@ -23,10 +23,9 @@ Verdict JudgeNotReady(const scsi::SenseCode& sense) {
 
 bool IsDeviceLost(const scsi::SenseCode& sense) {
   const bool no_such_unit = sense.key == SenseKey::kIllegalRequest && sense.asc == 0x25;
-  const bool failed_for_good =
-      sense.key == SenseKey::kHardwareError &&
-      ((sense.asc == 0x4C && sense.ascq == 0x00) ||
-       (sense.asc == 0x3E && (sense.ascq == 0x01 || sense.ascq == 0x03)));
+  const bool failed_for_good = sense.key == SenseKey::kHardwareError &&
+                               ((sense.asc == 0x4C && sense.ascq == 0x00) ||
+                                (sense.asc == 0x3E && (sense.ascq == 0x01 || sense.ascq == 0x03)));
   return no_such_unit || failed_for_good;
 }
 
@@ -109,15 +108,16 @@ base::Code CodeOf(const Completion& completion) {
   }
 }
 
-std::unique_ptr<PathSelectionPolicy> MakeFixedPolicy() { return std::make_unique<FixedPolicy>(); }
+std::unique_ptr<PathSelectionPolicy> MakeFixedPolicy() {
+  return std::make_unique<FixedPolicy>();
+}
 
 std::string DescribeFailure(uint8_t opcode, std::string_view device_name,
                             std::string_view path_name, const Completion& completion) {
-  std::string text =
-      fmt::format("Cmd {:#x} to dev \"{}\" on path \"{}\" Failed: H:{:#x} D:{:#x} P:{:#x}", opcode,
-                  device_name, path_name, static_cast<unsigned>(completion.host),
-                  static_cast<unsigned>(completion.response.status),
-                  static_cast<unsigned>(completion.plugin));
+  std::string text = fmt::format(
+      "Cmd {:#x} to dev \"{}\" on path \"{}\" Failed: H:{:#x} D:{:#x} P:{:#x}", opcode, device_name,
+      path_name, static_cast<unsigned>(completion.host),
+      static_cast<unsigned>(completion.response.status), static_cast<unsigned>(completion.plugin));
   const auto sense = scsi::DecodeSense(completion.response.sense.view());
   if (completion.host == HostStatus::kOk && sense) {
     text += fmt::format(" Valid sense data: {:#x} {:#x} {:#x}",

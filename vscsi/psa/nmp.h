@@ -1,4 +1,5 @@
-// The native multipathing plug-in (NMP), its decisions: what a completion means, which path is next.
+// The native multipathing plug-in (NMP), its decisions: what a completion means, which path is
+// next.
 //
 // ESX words: a SATP (storage array type plug-in) judges completions, a PSP (path selection policy)
 // chooses the path. This is the SATP of active/active devices without ALUA, and the policy FIXED.
@@ -19,14 +20,14 @@ namespace psa {
 
 // What to do about a completion.
 enum class Verdict : uint8_t {
-  kDone,         // success
-  kFail,         // the caller's error; no other path would help
-  kRetry,        // at once, on the same path: a unit attention was absorbed
-  kRetryGrown,   // read the capacity again, then at once on the same path
-  kRetryLater,   // after a delay: busy, queue full, becoming ready
-  kProbePath,    // the transport failed: see whether the path still answers, then retry
-  kPathDead,     // next path at once
-  kDeviceLost,   // this path says the unit is gone for good (PDL)
+  kDone,        // success
+  kFail,        // the caller's error; no other path would help
+  kRetry,       // at once, on the same path: a unit attention was absorbed
+  kRetryGrown,  // read the capacity again, then at once on the same path
+  kRetryLater,  // after a delay: busy, queue full, becoming ready
+  kProbePath,   // the transport failed: see whether the path still answers, then retry
+  kPathDead,    // next path at once
+  kDeviceLost,  // this path says the unit is gone for good (PDL)
 };
 
 // VMW_SATP_DEFAULT_AA. Pure.

@@ -46,6 +46,7 @@ struct Completion {
     return host == HostStatus::kOk && response.status == scsi::StatusCode::kGood;
   }
 };
+
 static_assert(std::is_trivially_destructible_v<Completion>);
 
 // `kOff` is the administrator's word; `kDead` what I/O or probing found out.
@@ -68,8 +69,11 @@ class Path {
   Path& operator=(const Path&) = delete;
 
   const PathAddress& address() const { return address_; }
+
   const std::string& name() const { return name_; }
+
   PathState state() const { return state_; }
+
   // Set by whoever claimed the path, and by the administrator.
   void set_state(PathState state) { state_ = state; }
 

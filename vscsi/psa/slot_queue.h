@@ -18,18 +18,23 @@ class SlotQueue {
   SlotQueue(base::Executor& executor, uint32_t depth) : executor_(executor), depth_(depth) {
     CHECK(depth > 0);
   }
+
   SlotQueue(const SlotQueue&) = delete;
   SlotQueue& operator=(const SlotQueue&) = delete;
+
   ~SlotQueue() { CHECK(used_ == 0 && first_ == nullptr && drain_ == nullptr); }
 
   uint32_t depth() const { return depth_; }
+
   uint32_t used_count() const { return used_; }
+
   uint64_t waiting_count() const { return waiting_; }
 
   // Awaits a slot. Lives in the frame of the waiting coroutine.
   class Acquirer {
    public:
     explicit Acquirer(SlotQueue& queue) : queue_(queue) {}
+
     Acquirer(const Acquirer&) = delete;
     Acquirer& operator=(const Acquirer&) = delete;
 
@@ -38,12 +43,14 @@ class SlotQueue {
       ++queue_.used_;
       return true;
     }
+
     void await_suspend(std::coroutine_handle<> handle) {
       handle_ = handle;
       (queue_.last_ ? queue_.last_->next_ : queue_.first_) = this;
       queue_.last_ = this;
       ++queue_.waiting_;
     }
+
     void await_resume() const noexcept {}
 
    private:
@@ -68,11 +75,14 @@ class SlotQueue {
 
   struct Drainer {
     SlotQueue& queue;
+
     bool await_ready() const { return queue.used_ == 0; }
+
     void await_suspend(std::coroutine_handle<> handle) const {
       CHECK(queue.drain_ == nullptr);
       queue.drain_ = handle;
     }
+
     void await_resume() const noexcept {}
   };
 
@@ -102,8 +112,10 @@ class SlotQueue {
 class SlotGuard {
  public:
   explicit SlotGuard(SlotQueue& queue) : queue_(queue) {}
+
   SlotGuard(const SlotGuard&) = delete;
   SlotGuard& operator=(const SlotGuard&) = delete;
+
   ~SlotGuard() { queue_.Release(); }
 
  private:

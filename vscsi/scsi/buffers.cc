@@ -15,8 +15,7 @@ std::vector<base::IoVec> Slice(std::span<const base::IoVec> buffers, uint64_t of
       continue;
     }
     const auto skip = static_cast<size_t>(offset_bytes);
-    const auto take =
-        static_cast<size_t>(std::min<uint64_t>(piece.size_bytes - skip, size_bytes));
+    const auto take = static_cast<size_t>(std::min<uint64_t>(piece.size_bytes - skip, size_bytes));
     slice.push_back({piece.data + skip, take});
     offset_bytes = 0;
     size_bytes -= take;

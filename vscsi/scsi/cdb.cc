@@ -20,6 +20,7 @@ struct Range10 {
   Be16 block_count;
   uint8_t control;
 };
+
 static_assert(base::OnDisk<Range10> && sizeof(Range10) == 10);
 
 struct Range12 {
@@ -27,6 +28,7 @@ struct Range12 {
   Be32 lba, block_count;
   uint8_t group, control;
 };
+
 static_assert(base::OnDisk<Range12> && sizeof(Range12) == 12);
 
 // Also READ CAPACITY(16) and GET LBA STATUS, whose allocation length stands where the count is.
@@ -36,6 +38,7 @@ struct Range16 {
   Be32 block_count;
   uint8_t group, control;
 };
+
 static_assert(base::OnDisk<Range16> && sizeof(Range16) == 16);
 
 struct Inquiry6 {
@@ -43,6 +46,7 @@ struct Inquiry6 {
   Be16 allocation_bytes;
   uint8_t control;
 };
+
 static_assert(base::OnDisk<Inquiry6> && sizeof(Inquiry6) == 6);
 
 // UNMAP and MODE SENSE(10): a 16-bit length at byte 7.
@@ -52,6 +56,7 @@ struct Length10 {
   Be16 length_bytes;
   uint8_t control;
 };
+
 static_assert(base::OnDisk<Length10> && sizeof(Length10) == 10);
 
 struct ReportLuns12 {
@@ -60,6 +65,7 @@ struct ReportLuns12 {
   Be32 allocation_bytes;
   uint8_t reserved_10, control;
 };
+
 static_assert(base::OnDisk<ReportLuns12> && sizeof(ReportLuns12) == 12);
 
 template <base::OnDisk T>
@@ -77,9 +83,13 @@ Cdb Store(const T& wire) {
   return cdb;
 }
 
-uint8_t Byte(Opcode opcode) { return static_cast<uint8_t>(opcode); }
+uint8_t Byte(Opcode opcode) {
+  return static_cast<uint8_t>(opcode);
+}
 
-uint8_t Bit(bool value, int position) { return static_cast<uint8_t>(value ? 1u << position : 0u); }
+uint8_t Bit(bool value, int position) {
+  return static_cast<uint8_t>(value ? 1u << position : 0u);
+}
 
 // Six-byte commands: 21 bits of LBA, and a count of 0 means 256 (SBC-3 5.11).
 BlockRangeCdb DecodeRange6(const Cdb& cdb) {
@@ -216,15 +226,18 @@ ModeSenseCdb DecodeModeSense(const Cdb& cdb) {
 
 Cdb EncodeModeSense6(const ModeSenseCdb& mode) {
   const std::array<uint8_t, 6> bytes = {
-      Byte(Opcode::kModeSense6), Bit(mode.no_block_descriptors, 3),
-      static_cast<uint8_t>(mode.page_control << 6 | mode.page_code), mode.subpage_code,
-      static_cast<uint8_t>(std::min<uint16_t>(mode.allocation_bytes, 255)), 0};
+      Byte(Opcode::kModeSense6),
+      Bit(mode.no_block_descriptors, 3),
+      static_cast<uint8_t>(mode.page_control << 6 | mode.page_code),
+      mode.subpage_code,
+      static_cast<uint8_t>(std::min<uint16_t>(mode.allocation_bytes, 255)),
+      0};
   return CdbOf(bytes);
 }
 
 Cdb EncodeModeSense10(const ModeSenseCdb& mode) {
-  const auto flags = static_cast<uint8_t>(Bit(mode.no_block_descriptors, 3) |
-                                          Bit(mode.long_lba_accepted, 4));
+  const auto flags =
+      static_cast<uint8_t>(Bit(mode.no_block_descriptors, 3) | Bit(mode.long_lba_accepted, 4));
   return Store(Length10{Byte(Opcode::kModeSense10),
                         flags,
                         static_cast<uint8_t>(mode.page_control << 6 | mode.page_code),

@@ -21,9 +21,12 @@ struct Cdb {
   uint8_t size_bytes = 0;
 
   Opcode opcode() const { return static_cast<Opcode>(bytes[0]); }
+
   uint8_t service_action() const { return bytes[1] & 0x1F; }
+
   // The CONTROL byte is the last one (SAM-5 5.2).
   uint8_t control() const { return size_bytes == 0 ? uint8_t{0} : bytes[size_bytes - 1u]; }
+
   friend bool operator==(const Cdb&, const Cdb&) = default;
 };
 
@@ -43,18 +46,21 @@ struct BlockRangeCdb {
   uint8_t flags = 0;
 
   uint8_t protect() const { return static_cast<uint8_t>(flags >> 5); }
+
   friend bool operator==(const BlockRangeCdb&, const BlockRangeCdb&) = default;
 };
 
-inline constexpr uint8_t kFlagDpo = 0x10;         // READ, WRITE: disable page out
-inline constexpr uint8_t kFlagFua = 0x08;         // READ, WRITE: force unit access
-inline constexpr uint8_t kFlagImmediate = 0x02;   // SYNCHRONIZE CACHE, PRE-FETCH
-inline constexpr uint8_t kFlagAnchor = 0x10;      // WRITE SAME
-inline constexpr uint8_t kFlagUnmap = 0x08;       // WRITE SAME
-inline constexpr uint8_t kFlagNoDataOut = 0x01;   // WRITE SAME(16): NDOB
+inline constexpr uint8_t kFlagDpo = 0x10;        // READ, WRITE: disable page out
+inline constexpr uint8_t kFlagFua = 0x08;        // READ, WRITE: force unit access
+inline constexpr uint8_t kFlagImmediate = 0x02;  // SYNCHRONIZE CACHE, PRE-FETCH
+inline constexpr uint8_t kFlagAnchor = 0x10;     // WRITE SAME
+inline constexpr uint8_t kFlagUnmap = 0x08;      // WRITE SAME
+inline constexpr uint8_t kFlagNoDataOut = 0x01;  // WRITE SAME(16): NDOB
 
 // BYTCHK of VERIFY and WRITE AND VERIFY: 0 no comparison, 1 all blocks, 3 one block.
-inline uint8_t ByteCheckOf(uint8_t flags) { return (flags >> 1) & 0x3; }
+inline uint8_t ByteCheckOf(uint8_t flags) {
+  return (flags >> 1) & 0x3;
+}
 
 // Reads LBA and count by the length of the CDB. READ(6) and WRITE(6): 0 means 256 blocks.
 // COMPARE AND WRITE: one byte of count.
@@ -76,6 +82,7 @@ struct InquiryCdb {
   uint16_t allocation_bytes = 0;
   friend bool operator==(const InquiryCdb&, const InquiryCdb&) = default;
 };
+
 InquiryCdb DecodeInquiry(const Cdb& cdb);
 Cdb EncodeInquiry(const InquiryCdb& inquiry);
 
@@ -85,6 +92,7 @@ struct RequestSenseCdb {
   uint8_t allocation_bytes = 0;
   friend bool operator==(const RequestSenseCdb&, const RequestSenseCdb&) = default;
 };
+
 RequestSenseCdb DecodeRequestSense(const Cdb& cdb);
 Cdb EncodeRequestSense(const RequestSenseCdb& request);
 
@@ -94,6 +102,7 @@ struct ReportLunsCdb {
   uint32_t allocation_bytes = 0;
   friend bool operator==(const ReportLunsCdb&, const ReportLunsCdb&) = default;
 };
+
 ReportLunsCdb DecodeReportLuns(const Cdb& cdb);
 Cdb EncodeReportLuns(const ReportLunsCdb& report);
 
@@ -103,6 +112,7 @@ struct ReadCapacity10Cdb {
   bool partial_medium = false;  // PMI
   friend bool operator==(const ReadCapacity10Cdb&, const ReadCapacity10Cdb&) = default;
 };
+
 ReadCapacity10Cdb DecodeReadCapacity10(const Cdb& cdb);
 Cdb EncodeReadCapacity10(const ReadCapacity10Cdb& read);
 
@@ -114,6 +124,7 @@ struct ServiceActionInCdb {
   uint8_t byte_14 = 0;  // READ CAPACITY(16): bit 0 PMI
   friend bool operator==(const ServiceActionInCdb&, const ServiceActionInCdb&) = default;
 };
+
 ServiceActionInCdb DecodeServiceActionIn(const Cdb& cdb);
 Cdb EncodeServiceActionIn(const ServiceActionInCdb& action);
 
@@ -123,6 +134,7 @@ struct UnmapCdb {
   uint16_t parameter_list_bytes = 0;
   friend bool operator==(const UnmapCdb&, const UnmapCdb&) = default;
 };
+
 UnmapCdb DecodeUnmap(const Cdb& cdb);
 Cdb EncodeUnmap(const UnmapCdb& unmap);
 
@@ -136,6 +148,7 @@ struct ModeSenseCdb {
   uint16_t allocation_bytes = 0;
   friend bool operator==(const ModeSenseCdb&, const ModeSenseCdb&) = default;
 };
+
 ModeSenseCdb DecodeModeSense(const Cdb& cdb);
 Cdb EncodeModeSense6(const ModeSenseCdb& mode);
 Cdb EncodeModeSense10(const ModeSenseCdb& mode);
@@ -148,6 +161,7 @@ struct StartStopCdb {
   bool start = false;
   friend bool operator==(const StartStopCdb&, const StartStopCdb&) = default;
 };
+
 StartStopCdb DecodeStartStop(const Cdb& cdb);
 Cdb EncodeStartStop(const StartStopCdb& start_stop);
 

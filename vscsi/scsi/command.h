@@ -24,6 +24,7 @@ struct Command {
   // to the caller and stay valid until the command has been answered.
   std::span<const base::IoVec> data;
 };
+
 static_assert(std::is_trivially_destructible_v<Command>);
 
 struct Response {
@@ -34,6 +35,7 @@ struct Response {
   // for and the buffers had no room for.
   int64_t residual_bytes = 0;
 };
+
 static_assert(std::is_trivially_destructible_v<Response>);
 
 // CHECK CONDITION with `sense`.

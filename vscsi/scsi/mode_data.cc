@@ -15,6 +15,7 @@ struct CachingPage {
   uint8_t page, page_bytes, flags;
   uint8_t reserved[17];
 };
+
 static_assert(base::OnDisk<CachingPage> && sizeof(CachingPage) == 20);
 constexpr uint8_t kWriteCacheEnabled = 0x04;
 
@@ -23,13 +24,15 @@ struct ControlPage {
   uint8_t obsolete_6[2];
   Be16 busy_timeout, self_test_time;
 };
+
 static_assert(base::OnDisk<ControlPage> && sizeof(ControlPage) == 12);
-constexpr uint8_t kNoLogSaving = 0x02;            // GLTSD
+constexpr uint8_t kNoLogSaving = 0x02;             // GLTSD
 constexpr uint8_t kUnrestrictedReordering = 0x10;  // QUEUE ALGORITHM MODIFIER 1
 
 struct Header6 {
   uint8_t data_bytes, medium_type, parameter, block_descriptor_bytes;
 };
+
 static_assert(base::OnDisk<Header6> && sizeof(Header6) == 4);
 
 struct Header10 {
@@ -37,12 +40,14 @@ struct Header10 {
   uint8_t medium_type, parameter, long_lba, reserved_5;
   Be16 block_descriptor_bytes;
 };
+
 static_assert(base::OnDisk<Header10> && sizeof(Header10) == 8);
 
 // Short form; the first byte of the block length is reserved and 0 for any size below 16 MiB.
 struct BlockDescriptor {
   Be32 block_count, block_size_bytes;
 };
+
 static_assert(base::OnDisk<BlockDescriptor> && sizeof(BlockDescriptor) == 8);
 
 template <base::OnDisk T>

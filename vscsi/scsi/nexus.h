@@ -18,6 +18,7 @@ namespace scsi {
 class Nexus {
  public:
   Nexus() { Raise(kPowerOnOccurred); }
+
   Nexus(const Nexus&) = delete;
   Nexus& operator=(const Nexus&) = delete;
 

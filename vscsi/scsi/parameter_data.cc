@@ -25,6 +25,7 @@ struct InquiryWire {
   std::array<Be16, 8> version_descriptors;
   uint8_t reserved_74[22];
 };
+
 static_assert(base::OnDisk<InquiryWire> && sizeof(InquiryWire) == 96);
 constexpr size_t kInquiryBytesMin = 36;
 
@@ -32,11 +33,13 @@ struct VpdWire {
   uint8_t device_type, page;
   Be16 payload_bytes;
 };
+
 static_assert(base::OnDisk<VpdWire> && sizeof(VpdWire) == 4);
 
 struct DesignatorWire {
   uint8_t code_set, type, reserved, identifier_bytes;
 };
+
 static_assert(base::OnDisk<DesignatorWire> && sizeof(DesignatorWire) == 4);
 
 struct BlockLimitsWire {
@@ -47,12 +50,14 @@ struct BlockLimitsWire {
   Be64 write_same_max;
   uint8_t reserved_40[20];
 };
+
 static_assert(base::OnDisk<BlockLimitsWire> && sizeof(BlockLimitsWire) == 0x3C);
 constexpr size_t kBlockLimitsBytesMin = 12;
 
 struct ProvisioningWire {
   uint8_t threshold_exponent, flags, type, reserved;
 };
+
 static_assert(base::OnDisk<ProvisioningWire> && sizeof(ProvisioningWire) == 4);
 
 struct Capacity16Wire {
@@ -62,6 +67,7 @@ struct Capacity16Wire {
   Be16 provisioning_and_alignment;
   uint8_t reserved_16[16];
 };
+
 static_assert(base::OnDisk<Capacity16Wire> && sizeof(Capacity16Wire) == 32);
 constexpr size_t kCapacity16BytesMin = 16;
 
@@ -70,18 +76,21 @@ struct LbaStatusWire {
   Be32 block_count;
   uint8_t state, reserved[3];
 };
+
 static_assert(base::OnDisk<LbaStatusWire> && sizeof(LbaStatusWire) == kLbaStatusDescriptorBytes);
 
 struct UnmapHeaderWire {
   Be16 data_bytes, descriptors_bytes;
   Be32 reserved;
 };
+
 static_assert(base::OnDisk<UnmapHeaderWire> && sizeof(UnmapHeaderWire) == kUnmapHeaderBytes);
 
 struct UnmapWire {
   Be64 lba;
   Be32 block_count, reserved;
 };
+
 static_assert(base::OnDisk<UnmapWire> && sizeof(UnmapWire) == kUnmapDescriptorBytes);
 
 template <base::OnDisk T>
@@ -126,7 +135,9 @@ base::Result<std::span<const std::byte>> PayloadOf(std::span<const std::byte> by
   return Error(Code::kParseError, "decode VPD page: another page than the one asked for");
 }
 
-uint8_t Flag(bool value, int bit) { return static_cast<uint8_t>(value ? 1u << bit : 0u); }
+uint8_t Flag(bool value, int bit) {
+  return static_cast<uint8_t>(value ? 1u << bit : 0u);
+}
 
 }  // namespace
 
@@ -199,8 +210,7 @@ Bytes EncodeDeviceIdentification(std::span<const Designator> designators) {
   return VpdPageOf(VpdPage::kDeviceIdentification, payload);
 }
 
-base::Result<std::vector<Designator>> DecodeDeviceIdentification(
-    std::span<const std::byte> bytes) {
+base::Result<std::vector<Designator>> DecodeDeviceIdentification(std::span<const std::byte> bytes) {
   TRY(std::span<const std::byte> rest, PayloadOf(bytes, VpdPage::kDeviceIdentification));
   std::vector<Designator> designators;
   while (rest.size() >= sizeof(DesignatorWire)) {
@@ -263,9 +273,9 @@ Bytes EncodeBlockDeviceCharacteristics() {
 
 Bytes EncodeProvisioning(const Provisioning& provisioning) {
   ProvisioningWire wire{};
-  wire.flags = static_cast<uint8_t>(Flag(provisioning.unmap, 7) |
-                                    Flag(provisioning.write_same_unmap, 6) |
-                                    Flag(provisioning.reads_zeros, 2));
+  wire.flags =
+      static_cast<uint8_t>(Flag(provisioning.unmap, 7) | Flag(provisioning.write_same_unmap, 6) |
+                           Flag(provisioning.reads_zeros, 2));
   wire.type = provisioning.type;
   return VpdPageOf(VpdPage::kLogicalBlockProvisioning, base::BytesOf(wire));
 }
@@ -298,8 +308,8 @@ Bytes EncodeCapacity16(const Capacity& capacity) {
   wire.last_lba = capacity.block_count - 1;
   wire.block_size_bytes = capacity.block_size_bytes;
   wire.exponents = capacity.physical_block_exponent & 0xF;
-  wire.provisioning_and_alignment = static_cast<uint16_t>(
-      (capacity.provisioning ? 0x8000u : 0u) | (capacity.reads_zeros ? 0x4000u : 0u));
+  wire.provisioning_and_alignment = static_cast<uint16_t>((capacity.provisioning ? 0x8000u : 0u) |
+                                                          (capacity.reads_zeros ? 0x4000u : 0u));
   Bytes bytes;
   Append(bytes, wire);
   return bytes;
@@ -352,9 +362,9 @@ base::Result<std::vector<LbaRun>> DecodeLbaStatus(std::span<const std::byte> byt
 
 UnmapListOfOne EncodeUnmapList(const UnmapRange& range) {
   UnmapListOfOne list{};
-  base::StoreAs(std::span(list), 0,
-                UnmapHeaderWire{static_cast<uint16_t>(list.size() - 2),
-                                uint16_t{kUnmapDescriptorBytes}, 0u});
+  base::StoreAs(
+      std::span(list), 0,
+      UnmapHeaderWire{static_cast<uint16_t>(list.size() - 2), uint16_t{kUnmapDescriptorBytes}, 0u});
   base::StoreAs(std::span(list), kUnmapHeaderBytes, UnmapWire{range.lba, range.block_count, 0u});
   return list;
 }

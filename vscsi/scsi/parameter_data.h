@@ -24,12 +24,13 @@ using Bytes = std::vector<std::byte>;
 struct InquiryData {
   uint8_t device_type = 0;  // 0: direct access block device
   bool removable = false;
-  uint8_t version = 6;      // SPC-4
-  std::string vendor;       // up to 8 characters, blank padded on the wire
-  std::string product;      // up to 16
-  std::string revision;     // up to 4
+  uint8_t version = 6;   // SPC-4
+  std::string vendor;    // up to 8 characters, blank padded on the wire
+  std::string product;   // up to 16
+  std::string revision;  // up to 4
   friend bool operator==(const InquiryData&, const InquiryData&) = default;
 };
+
 Bytes EncodeInquiryData(const InquiryData& inquiry);
 // Errors: kParseError for fewer than 36 bytes.
 base::Result<InquiryData> DecodeInquiryData(std::span<const std::byte> bytes);
@@ -39,6 +40,7 @@ struct VpdHeader {
   VpdPage page;
   std::span<const std::byte> payload;
 };
+
 // Errors: kParseError for a short page, or one that says it is longer than `bytes`.
 base::Result<VpdHeader> DecodeVpdHeader(std::span<const std::byte> bytes);
 
@@ -56,6 +58,7 @@ struct Designator {
   std::vector<uint8_t> identifier;
   friend bool operator==(const Designator&, const Designator&) = default;
 };
+
 inline constexpr uint8_t kDesignatorT10VendorId = 1;
 inline constexpr uint8_t kDesignatorEui64 = 2;
 inline constexpr uint8_t kDesignatorNaa = 3;
@@ -78,6 +81,7 @@ struct BlockLimits {
   uint64_t write_same_max = 0;
   friend bool operator==(const BlockLimits&, const BlockLimits&) = default;
 };
+
 Bytes EncodeBlockLimits(const BlockLimits& limits);
 // Errors: kParseError for a wrong page or one shorter than SBC-2's 12 bytes of limits; fields that
 // an older and shorter page does not have read as 0.
@@ -86,24 +90,26 @@ base::Result<BlockLimits> DecodeBlockLimits(std::span<const std::byte> bytes);
 Bytes EncodeBlockDeviceCharacteristics();  // a non-rotating medium
 
 struct Provisioning {
-  bool unmap = false;            // LBPU: the UNMAP command
-  bool write_same_unmap = false; // LBPWS: WRITE SAME(16) with its UNMAP bit
-  bool reads_zeros = false;      // LBPRZ: unmapped blocks read as zeros
-  uint8_t type = 0;              // 0 not reported or full, 1 resource, 2 thin
+  bool unmap = false;             // LBPU: the UNMAP command
+  bool write_same_unmap = false;  // LBPWS: WRITE SAME(16) with its UNMAP bit
+  bool reads_zeros = false;       // LBPRZ: unmapped blocks read as zeros
+  uint8_t type = 0;               // 0 not reported or full, 1 resource, 2 thin
   friend bool operator==(const Provisioning&, const Provisioning&) = default;
 };
+
 Bytes EncodeProvisioning(const Provisioning& provisioning);
 base::Result<Provisioning> DecodeProvisioning(std::span<const std::byte> bytes);
 
 // READ CAPACITY(16) data.
 struct Capacity {
-  uint64_t block_count = 0;             // one more than the last LBA on the wire
+  uint64_t block_count = 0;  // one more than the last LBA on the wire
   uint32_t block_size_bytes = 512;
   uint8_t physical_block_exponent = 0;  // 2^n logical blocks in a physical one
   bool provisioning = false;            // LBPME
   bool reads_zeros = false;             // LBPRZ
   friend bool operator==(const Capacity&, const Capacity&) = default;
 };
+
 // `block_count` is at least 1.
 Bytes EncodeCapacity10(const Capacity& capacity);
 Bytes EncodeCapacity16(const Capacity& capacity);
@@ -118,6 +124,7 @@ struct LbaRun {
   LbaState state = LbaState::kMapped;
   friend bool operator==(const LbaRun&, const LbaRun&) = default;
 };
+
 inline constexpr size_t kLbaStatusHeaderBytes = 8;
 inline constexpr size_t kLbaStatusDescriptorBytes = 16;
 Bytes EncodeLbaStatus(std::span<const LbaRun> runs);
@@ -130,6 +137,7 @@ struct UnmapRange {
   uint32_t block_count = 0;
   friend bool operator==(const UnmapRange&, const UnmapRange&) = default;
 };
+
 inline constexpr size_t kUnmapHeaderBytes = 8;
 inline constexpr size_t kUnmapDescriptorBytes = 16;
 // A parameter list of one range: what a device without heap allocation sends.

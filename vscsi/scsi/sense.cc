@@ -28,12 +28,14 @@ struct FixedSense {
   uint8_t asc, ascq, replaceable_unit;
   std::array<uint8_t, 3> key_specific;
 };
+
 static_assert(base::OnDisk<FixedSense> && sizeof(FixedSense) == 18);
 
 struct InformationDescriptor {
   uint8_t type, additional_bytes, valid, reserved_3;
   Be64 information;
 };
+
 static_assert(base::OnDisk<InformationDescriptor> && sizeof(InformationDescriptor) == 12);
 
 struct KeySpecificDescriptor {
@@ -42,6 +44,7 @@ struct KeySpecificDescriptor {
   std::array<uint8_t, 3> key_specific;
   uint8_t reserved_7;
 };
+
 static_assert(base::OnDisk<KeySpecificDescriptor> && sizeof(KeySpecificDescriptor) == 8);
 
 template <base::OnDisk T>
@@ -78,8 +81,8 @@ SenseBuffer EncodeDescriptor(const Sense& sense) {
   buffer.bytes[3] = sense.code.ascq;
   buffer.size_bytes = kDescriptorHeaderBytes;
   if (sense.information) {
-    Append(buffer, InformationDescriptor{kInformationDescriptor, 10, kValid, 0,
-                                         *sense.information});
+    Append(buffer,
+           InformationDescriptor{kInformationDescriptor, 10, kValid, 0, *sense.information});
   }
   if (sense.key_specific) {
     KeySpecificDescriptor wire{kKeySpecificDescriptor, 6, {}, *sense.key_specific, 0};
@@ -141,6 +144,7 @@ Sense DecodeDescriptor(std::span<const uint8_t> bytes) {
 
 // The code of a triple, most specific first. `kAny` matches every ASC or ASCQ.
 constexpr int kAny = -1;
+
 struct ReverseRow {
   SenseKey key;
   int asc, ascq;

@@ -38,7 +38,7 @@ inline constexpr SenseCode kMiscompareDuringVerify{SenseKey::kMiscompare, 0x1D, 
 // Decoded sense data.
 struct Sense {
   SenseCode code;
-  bool deferred = false;                  // of an earlier command: 71h or 73h
+  bool deferred = false;                     // of an earlier command: 71h or 73h
   std::optional<uint64_t> information = {};  // an LBA, or the offset of a miscompare
   // SENSE KEY SPECIFIC with its SKSV bit: field pointer of an illegal request, or progress.
   std::optional<std::array<uint8_t, 3>> key_specific = {};

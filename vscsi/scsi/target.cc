@@ -12,7 +12,9 @@ namespace {
 
 constexpr uint8_t kControlNaca = 0x04;  // SAM-5 5.2: ACA is not supported
 
-base::Task<Response> Answer(Response response) { co_return response; }
+base::Task<Response> Answer(Response response) {
+  co_return response;
+}
 
 }  // namespace
 
@@ -60,9 +62,13 @@ Target::Target(std::unique_ptr<base::BlockDevice> backing, TargetOptions options
   naa_name_ = NaaNameOf(options_.identity);
 }
 
-void Target::AddNexus(Nexus& nexus) { nexuses_.push_back(&nexus); }
+void Target::AddNexus(Nexus& nexus) {
+  nexuses_.push_back(&nexus);
+}
 
-void Target::RemoveNexus(Nexus& nexus) { std::erase(nexuses_, &nexus); }
+void Target::RemoveNexus(Nexus& nexus) {
+  std::erase(nexuses_, &nexus);
+}
 
 std::span<const Target::Entry> Target::Entries() {
   static constexpr Entry kEntries[] = {
@@ -183,8 +189,8 @@ base::Task<Response> Target::SendData(const Command& command, std::span<const st
     room = base::TotalBytes(command.data);
     response.transferred_bytes = Scatter(data.first(wanted), command.data, 0);
   }
-  response.residual_bytes = room >= wanted ? static_cast<int64_t>(room - wanted)
-                                           : -static_cast<int64_t>(wanted - room);
+  response.residual_bytes =
+      room >= wanted ? static_cast<int64_t>(room - wanted) : -static_cast<int64_t>(wanted - room);
   return Answer(response);
 }
 

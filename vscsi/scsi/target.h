@@ -59,6 +59,7 @@ class Target {
   base::Task<Response> Execute(Nexus& nexus, Command command);
 
   const base::BlockDevice& backing() const { return *backing_; }
+
   const NaaName& naa_name() const { return naa_name_; }
 
   // Closes the backing device. No command is in flight and none follows.
@@ -66,6 +67,7 @@ class Target {
 
  private:
   using Handler = base::Task<Response> (Target::*)(Nexus& nexus, const Command& command);
+
   struct Entry {
     Opcode opcode;
     bool bypasses_attention;  // SAM-5 5.14: answered although a unit attention is pending
@@ -126,6 +128,7 @@ class Target {
   void NoticeGrowth();
 
   uint64_t BytesOf(uint64_t block_count) const { return block_count << block_shift_; }
+
   uint64_t block_count() const { return backing_->size_bytes() >> block_shift_; }
 
   std::unique_ptr<base::BlockDevice> backing_;

@@ -118,9 +118,8 @@ base::Task<Response> Target::WritePart(base::IoRequest request, uint64_t expecte
     if (!status) co_return ResponseFor(status, 0);
   }
   Response response = ResponseFor(base::Ok(), moved);
-  response.residual_bytes = room > expected_bytes
-                                ? static_cast<int64_t>(room - moved)
-                                : -static_cast<int64_t>(expected_bytes - moved);
+  response.residual_bytes = room > expected_bytes ? static_cast<int64_t>(room - moved)
+                                                  : -static_cast<int64_t>(expected_bytes - moved);
   co_return response;
 }
 
@@ -172,8 +171,8 @@ base::Task<Response> Target::UnmapList(Command command, uint16_t list_bytes) {
   if (list_bytes == 0) co_return Response{};
   const base::Result<std::vector<UnmapRange>> ranges = DecodeUnmapList(list);
   if (!ranges) co_return CheckCondition(Sense{.code = kListLengthError}, sense_format_);
-  if (const auto refused = RefuseUnmapList(*ranges)) co_return CheckCondition(*refused,
-                                                                              sense_format_);
+  if (const auto refused = RefuseUnmapList(*ranges))
+    co_return CheckCondition(*refused, sense_format_);
   for (const UnmapRange& range : *ranges) {
     if (range.block_count == 0) continue;
     const base::Status status =
@@ -212,8 +211,8 @@ base::Task<Response> Target::WriteSame(Nexus&, const Command& command) {
 }
 
 base::Task<Response> Target::WriteZeroes(BlockRangeCdb range, bool may_unmap) {
-  const base::Status status = co_await backing_->WriteZeroes(
-      BytesOf(range.lba), BytesOf(range.block_count), may_unmap);
+  const base::Status status =
+      co_await backing_->WriteZeroes(BytesOf(range.lba), BytesOf(range.block_count), may_unmap);
   co_return ResponseFor(status, 0);
 }
 
@@ -231,8 +230,8 @@ base::Task<Response> Target::WritePattern(BlockRangeCdb range, Command command) 
   for (size_t at = block.size(); at < pattern.span().size(); at += block.size()) {
     std::memcpy(pattern.span().data() + at, block.data(), block.size());
   }
-  const uint64_t step = std::min<uint64_t>(pattern.span().size(),
-                                           backing_->limits().transfer_bytes_max);
+  const uint64_t step =
+      std::min<uint64_t>(pattern.span().size(), backing_->limits().transfer_bytes_max);
   for (uint64_t done = 0; done < length; done += step) {
     const base::IoVec piece{pattern.span().data(),
                             static_cast<size_t>(std::min(step, length - done))};
@@ -289,11 +288,12 @@ base::Task<Response> Target::Verify(Nexus&, const Command& command) {
   const BlockRangeCdb range = DecodeBlockRange(command.cdb);
   const uint8_t byte_check = ByteCheckOf(range.flags);
   if (byte_check == 2) return Fail(InvalidCdbField(1));
-  const auto refused = byte_check == 1 ? RefuseTransfer(range, Access::kRead)
-                                       : RefuseRange(range, Access::kRead);
+  const auto refused =
+      byte_check == 1 ? RefuseTransfer(range, Access::kRead) : RefuseRange(range, Access::kRead);
   if (refused) return Fail(*refused);
-  const uint64_t needed = byte_check == 1 ? BytesOf(range.block_count)
-                                          : byte_check == 3 ? BytesOf(1) : 0;
+  const uint64_t needed = byte_check == 1   ? BytesOf(range.block_count)
+                          : byte_check == 3 ? BytesOf(1)
+                                            : 0;
   if (base::TotalBytes(BuffersOf(command, Direction::kOut)) < needed) {
     return Fail(InvalidCdbField(2));
   }
@@ -323,8 +323,8 @@ base::Task<Response> Target::CompareRange(BlockRangeCdb range, Command command, 
   }
   const uint8_t byte_check = ByteCheckOf(range.flags);
   const uint64_t step_max = byte_check == 3 ? BytesOf(1) : kScratchBytesMax;
-  const auto step = std::min<uint64_t>({step_max, backing_->limits().transfer_bytes_max,
-                                        std::max(length, BytesOf(1))});
+  const auto step = std::min<uint64_t>(
+      {step_max, backing_->limits().transfer_bytes_max, std::max(length, BytesOf(1))});
   base::AlignedBuffer found(step), wanted(step);
   for (uint64_t done = 0; done < length; done += step) {
     const auto size = static_cast<size_t>(std::min(step, length - done));

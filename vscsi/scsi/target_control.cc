@@ -13,8 +13,12 @@ namespace scsi {
 namespace {
 
 constexpr VpdPage kVpdPages[] = {
-    VpdPage::kSupportedPages, VpdPage::kUnitSerialNumber,           VpdPage::kDeviceIdentification,
-    VpdPage::kBlockLimits,    VpdPage::kBlockDeviceCharacteristics, VpdPage::kLogicalBlockProvisioning,
+    VpdPage::kSupportedPages,
+    VpdPage::kUnitSerialNumber,
+    VpdPage::kDeviceIdentification,
+    VpdPage::kBlockLimits,
+    VpdPage::kBlockDeviceCharacteristics,
+    VpdPage::kLogicalBlockProvisioning,
 };
 
 constexpr uint8_t kPageControlChangeable = 1;
@@ -122,8 +126,8 @@ BlockLimits Target::BlockLimitsNow() const {
   if (backing.can_unmap) {
     limits.unmap_max = UINT32_MAX;
     limits.unmap_descriptors_max = kUnmapDescriptorsMax;
-    limits.unmap_granularity = Saturated32(
-        std::max<uint64_t>(1, backing.unmap_granularity_bytes >> block_shift_));
+    limits.unmap_granularity =
+        Saturated32(std::max<uint64_t>(1, backing.unmap_granularity_bytes >> block_shift_));
   }
   // A device that has to write zeros one by one says so by not reporting a limit.
   if (backing.can_write_zeroes) limits.write_same_max = kWriteSameBytesMax >> block_shift_;
@@ -146,8 +150,8 @@ base::Task<Response> Target::ModeSense(Nexus&, const Command& command) {
   const ModeSenseCdb mode = DecodeModeSense(command.cdb);
   if (mode.page_control == kPageControlSaved) return Fail(Sense{.code = kSavingNotSupported});
   if (mode.subpage_code != 0 && mode.subpage_code != kAllSubpages) return Fail(InvalidCdbField(3));
-  const ModeValues values = mode.page_control == kPageControlChangeable ? ModeValues::kChangeable
-                                                                        : ModeValues::kCurrent;
+  const ModeValues values =
+      mode.page_control == kPageControlChangeable ? ModeValues::kChangeable : ModeValues::kCurrent;
   const Bytes pages = EncodeModePages(static_cast<ModePage>(mode.page_code), values);
   if (pages.empty()) return Fail(InvalidCdbField(2));
   const ModeHeader header{!backing_->limits().can_write, true};
