@@ -6,6 +6,7 @@
 namespace base {
 namespace {
 
+// Added to what the program has.
 constexpr int kHelperNice = 10;
 
 }  // namespace
@@ -31,7 +32,8 @@ void BlockingThread::Submit(BlockingCall& call, std::coroutine_handle<> waiter) 
 
 void BlockingThread::Loop() {
   // Linux keeps the nice value per thread. A refusal leaves the usual priority, which is harmless.
-  (void)setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kHelperNice);
+  const auto self = static_cast<id_t>(gettid());
+  (void)setpriority(PRIO_PROCESS, self, getpriority(PRIO_PROCESS, self) + kHelperNice);
   std::unique_lock lock(mutex_);
   while (true) {
     changed_.wait(lock, [this] { return ending_ || !queue_.empty(); });

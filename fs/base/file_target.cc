@@ -101,12 +101,16 @@ Status ExamineNode(const std::string& path, FileTarget& target, bool read_only) 
   return Ok();
 }
 
-// Switches to direct I/O where that can be used. A RAM file system takes the flag and still copies,
-// from any address, so nothing need be aligned there.
+// Switches to direct I/O where that can be used.
 void TryDirect(FileTarget& target) {
   const bool is_file = target.backing.kind == FileBacking::Kind::kRegularFile;
   const int flags = fcntl(target.descriptor, F_GETFL);
-  if (is_file && target.backing.file_system == "tmpfs") return;
+  if (is_file && target.backing.file_system == "tmpfs") {
+    // A RAM file system takes any alignment and copies all the same. But without these two flags
+    // io_uring believes that it might block, and hands every transfer to a kernel thread.
+    (void)fcntl(target.descriptor, F_SETFL, flags | O_DIRECT | O_NONBLOCK);
+    return;
+  }
   const DirectAlignment alignment = QueryDirectAlignment(target.descriptor);
   if (alignment.memory_bytes == 0 || alignment.offset_bytes > kPageBytes) return;
   if (target.size_bytes % alignment.offset_bytes != 0) return;
