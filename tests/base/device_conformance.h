@@ -40,6 +40,7 @@ class DeviceStack {
 
 struct StackFactory {
   const char* name;  // letters and digits
+  // Answers null, and its tests are skipped, where the host lacks what it needs.
   std::unique_ptr<DeviceStack> (*make)();
 
   friend void PrintTo(const StackFactory& factory, std::ostream* out) { *out << factory.name; }

@@ -1,7 +1,10 @@
 // The conformance suite over the devices of the ground floor.
+#include <cstdio>
+#include <cstring>
 #include <memory>
 #include <string>
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -98,6 +101,63 @@ class FileStack final : public DeviceStack {
   std::unique_ptr<UringExecutor> executor_;
 };
 
+// A block node: a loop device over a file in RAM. Needs root.
+class LoopStack final : public DeviceStack {
+ public:
+  // Null where this host or user has no loop devices.
+  static std::unique_ptr<DeviceStack> Make() {
+    auto stack = std::make_unique<LoopStack>();
+    if (stack->node_.empty()) return nullptr;
+    return stack;
+  }
+
+  LoopStack() {
+    const int descriptor = mkstemp(file_path_.data());
+    CHECK(descriptor >= 0 && ftruncate(descriptor, kSizeBytes) == 0);
+    close(descriptor);
+    node_ = OutputOf("losetup --find --show " + file_path_ + " 2>/dev/null");
+    if (!node_.empty()) {
+      // Detached while open: the kernel takes the node down with the last one who has it open, also
+      // after a crash.
+      holder_ = open(node_.c_str(), O_RDONLY | O_CLOEXEC);
+      OutputOf("losetup --detach " + node_);
+    }
+    auto executor = UringExecutor::Create();
+    CHECK(executor.has_value());
+    executor_ = *std::move(executor);
+  }
+
+  ~LoopStack() override {
+    if (holder_ >= 0) close(holder_);
+    unlink(file_path_.c_str());
+  }
+
+  Executor& executor() override { return *executor_; }
+
+  std::unique_ptr<BlockDevice> Open() override {
+    auto device = OpenFileDevice(*executor_, node_, FileDeviceOptions());
+    CHECK(device.has_value());
+    return *std::move(device);
+  }
+
+  bool shares_opens() const override { return true; }
+
+ private:
+  static std::string OutputOf(const std::string& command) {
+    std::FILE* pipe = popen(command.c_str(), "r");
+    if (!pipe) return "";
+    char line[64] = "";
+    if (!std::fgets(line, sizeof(line), pipe)) line[0] = 0;
+    pclose(pipe);
+    return {line, std::strcspn(line, "\n")};
+  }
+
+  std::string file_path_ = "/dev/shm/strata-XXXXXX";
+  std::string node_;
+  int holder_ = -1;
+  std::unique_ptr<UringExecutor> executor_;
+};
+
 std::unique_ptr<DeviceStack> MakeSim() {
   return std::make_unique<SimStack>(512);
 }
@@ -128,7 +188,8 @@ INSTANTIATE_TEST_SUITE_P(Ground, DeviceConformance,
                                          StackFactory{"AlignFilterOverLargeBlocks", MakeAlignedSim},
                                          StackFactory{"FileOnDisk", MakeDiskFile},
                                          StackFactory{"FileThroughPageCache", MakeBufferedDiskFile},
-                                         StackFactory{"FileInRam", MakeRamFile}),
+                                         StackFactory{"FileInRam", MakeRamFile},
+                                         StackFactory{"BlockNode", LoopStack::Make}),
                          NameOfStack);
 
 }  // namespace
