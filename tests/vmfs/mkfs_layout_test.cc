@@ -55,7 +55,7 @@ TEST(MkfsLayout, GivesEveryBlockOnceAtAnySize) {
     ASSERT_TRUE(layout) << units;
     uint64_t total = 0;
     std::vector<BlockRun> runs;
-    for (const SystemFile& file : layout->files) {
+    for (const PlannedFile& file : layout->files) {
       EXPECT_EQ(file.block_count(), (file.length_bytes + kMebibyte - 1) / kMebibyte);
       runs.insert(runs.end(), file.runs.begin(), file.runs.end());
     }

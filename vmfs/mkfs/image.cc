@@ -139,7 +139,7 @@ void BlockImage::MarkUsed(const ResourceGeometry& geometry, uint64_t cluster,
   if (geometry.kind == ResourceKind::kSubBlock) mark(0);
   if (geometry.kind != ResourceKind::kPb2) return;
   for (uint32_t item = 0; item < kSystemFdCount; ++item) {
-    const SystemFile& file = layout_.files[item];
+    const PlannedFile& file = layout_.files[item];
     if (file.map_kind != MapKind::kPb2) continue;
     mark(file.pb2_item);
     SetAffinityKey(block, geometry, file.pb2_item, FdAddress::Make(0, item));
@@ -173,7 +173,7 @@ void BlockImage::FillInodes(uint64_t first_item_offset, uint64_t volume_block) {
 }
 
 InodeMetadata BlockImage::MakeSystemInode(FdAddress fd) const {
-  const SystemFile& file = layout_.file(fd);
+  const PlannedFile& file = layout_.file(fd);
   const auto created_s = static_cast<uint32_t>(identity_.created_us / 1'000'000);
   InodeMetadata inode = MakeInode(fd, kSystemGeneration,
                                   fd == kRootFd ? InodeType::kDirectory : InodeType::kSystem);
@@ -202,7 +202,7 @@ InodeMetadata BlockImage::MakeSystemInode(FdAddress fd) const {
 }
 
 void BlockImage::EncodeSystemInode(FdAddress fd, MetadataSpan block) const {
-  const SystemFile& file = layout_.file(fd);
+  const PlannedFile& file = layout_.file(fd);
   InodeMetadata inode = MakeSystemInode(fd);
   if (file.map_kind == MapKind::kPb2) {
     inode.flags = kInodeMapsThroughPb2;
@@ -219,7 +219,7 @@ void BlockImage::EncodeSystemInode(FdAddress fd, MetadataSpan block) const {
 // Pointer blocks of the system files that need them, where they fall into this block of `.pb2.sf`.
 void BlockImage::FillPointerBlocks(uint64_t file_block) {
   const uint64_t begin = file_block * kFileBlockBytes;
-  for (const SystemFile& file : layout_.files) {
+  for (const PlannedFile& file : layout_.files) {
     if (file.map_kind != MapKind::kPb2) continue;
     const uint64_t offset = layout_.pb2.ItemOffset(0, file.pb2_item);
     if (offset < begin || offset >= begin + kFileBlockBytes) continue;

@@ -67,7 +67,7 @@ void PlanBlocks(VolumeLayout& layout) {
 }
 
 void PlanMaps(VolumeLayout& layout) {
-  for (SystemFile& file : layout.files) {
+  for (PlannedFile& file : layout.files) {
     if (file.block_count() <= kSlotCount) continue;
     CHECK(file.block_count() <= kPointersPerBlock);
     file.map_kind = MapKind::kPb2;
@@ -77,13 +77,13 @@ void PlanMaps(VolumeLayout& layout) {
 
 }  // namespace
 
-uint64_t SystemFile::block_count() const {
+uint64_t PlannedFile::block_count() const {
   uint64_t count = 0;
   for (const BlockRun& run : runs) count += run.count;
   return count;
 }
 
-uint64_t SystemFile::VolumeBlock(uint64_t index) const {
+uint64_t PlannedFile::VolumeBlock(uint64_t index) const {
   for (const BlockRun& run : runs) {
     if (index < run.count) return run.first + index;
     index -= run.count;

@@ -26,7 +26,7 @@ struct BlockRun {
 };
 
 // A system file (or the root) as it lies on a fresh volume.
-struct SystemFile {
+struct PlannedFile {
   uint64_t length_bytes = 0;
   std::vector<BlockRun> runs;
   MapKind map_kind = MapKind::kFileBlocks;
@@ -40,13 +40,13 @@ struct SystemFile {
 struct VolumeLayout {
   uint64_t volume_bytes = 0;
   ResourceGeometry fds, sub_blocks, pb2, journal, large_blocks, small_blocks, pointer_blocks;
-  std::array<SystemFile, kSystemFdCount> files;  // by item of descriptor cluster 0
+  std::array<PlannedFile, kSystemFdCount> files;  // by item of descriptor cluster 0
   uint32_t pb2_used_count = 0;                   // items of `.pb2.sf` in use
   uint64_t used_block_count = 0;                 // blocks 0 … used_block_count - 1 are in use
 
   uint64_t block_count() const { return volume_bytes / kFileBlockBytes; }
   uint64_t free_block_count() const { return block_count() - used_block_count; }
-  const SystemFile& file(FdAddress fd) const { return files[fd.item()]; }
+  const PlannedFile& file(FdAddress fd) const { return files[fd.item()]; }
 };
 
 // Plans a volume of `volume_bytes`, a whole number of 256 MiB units up to 64 TiB.

@@ -1,0 +1,66 @@
+#include "tests/support/vmfs_volume.h"
+
+#include <array>
+
+#include "vmfs/lvm_device.h"
+#include "vmfs/mkfs/mkfs.h"
+
+namespace vmfs {
+
+SimVolume::SimVolume(base::SimExecutor& executor, uint64_t volume_bytes, bool logging)
+    : executor_(executor) {
+  base::SimDisk::Options options;
+  options.size_bytes = ImageBytesFor(volume_bytes);
+  options.logging = logging;
+  disk_ = std::make_unique<base::SimDisk>(executor, options);
+}
+
+SimVolume::SimVolume(base::SimExecutor& executor, std::unique_ptr<base::SimDisk> disk)
+    : executor_(executor), disk_(std::move(disk)) {}
+
+SimVolume::~SimVolume() {
+  if (volume_) (void)Unmount();
+}
+
+base::Status SimVolume::MakeFileSystem() {
+  MkfsOptions options;
+  options.label = "sim";
+  const std::array<base::BlockDevice*, 1> devices{disk_.get()};
+  const auto report = base::RunSync(
+      executor_, vmfs::MakeFileSystem(executor_, std::span<base::BlockDevice* const>(devices),
+                                      options));
+  if (!report) return report.error();
+  return base::Ok();
+}
+
+base::Status SimVolume::Mount() {
+  const std::array<base::BlockDevice*, 1> devices{disk_.get()};
+  TRY(lvm_, base::RunSync(executor_, OpenLvm(std::span<base::BlockDevice* const>(devices))));
+  options_.identity.owner = base::NewUuid(executor_.WallMicroseconds());
+  options_.identity.address_text = "simulated host";
+  TRY(volume_, base::RunSync(executor_, Volume::Mount(executor_, *lvm_, options_)));
+  return base::Ok();
+}
+
+base::Status SimVolume::Unmount() {
+  const base::Status status = base::RunSync(executor_, volume_->Unmount());
+  LetGo();
+  return status;
+}
+
+void SimVolume::LetGo() {
+  volume_.reset();
+  lvm_.reset();
+}
+
+void SimVolume::Crash() {
+  executor_.AbandonAll();
+  disk_->Abandon();
+  // Coroutines of the mount still refer to its parts; both are left behind together.
+  (void)volume_.release();
+  (void)lvm_.release();
+}
+
+std::string SimVolume::Check() { return {}; }
+
+}  // namespace vmfs
