@@ -78,7 +78,8 @@ class FileSystemConformance : public testing::TestWithParam<FileSystemFactory> {
   std::string ReadAt(File& file, uint64_t offset_bytes, size_t length_bytes);
   std::string Content(InodeNumber inode);
 
-  // All names of a directory but "." and "..", sorted, read in pieces of `entries_per_call`.
+  // All names of a directory but "." and "..", sorted, read in pieces of `entries_per_call`. What
+  // the file system keeps in its root by itself is left out.
   std::vector<std::string> Names(InodeNumber directory, size_t entries_per_call = 1000);
 
   base::Status RenameTo(InodeNumber from, std::string_view from_name, InodeNumber to,
@@ -89,6 +90,7 @@ class FileSystemConformance : public testing::TestWithParam<FileSystemFactory> {
  private:
   InodeNumber Count(InodeNumber inode);
   std::vector<InodeNumber> lookups_;
+  std::vector<std::string> own_names_;  // in the root of a new file system
 };
 
 // The error's code, or kInternal (which no file system answers here) for a success.
