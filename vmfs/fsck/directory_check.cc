@@ -1,0 +1,111 @@
+// Every directory's contents, against the descriptors its names stand for.
+#include <string>
+#include <utility>
+
+#include "vmfs/fsck/directory_bytes.h"
+#include "vmfs/fsck/state.h"
+
+namespace vmfs::fsck {
+namespace {
+
+using base::Status;
+using base::Task;
+
+constexpr uint64_t kDirectoryBytesMax = uint64_t{64} << 20;
+
+class EntryCheck final : public DirectorySink {
+ public:
+  EntryCheck(State& state, FdAddress self) : state_(state), self_(self) {}
+
+  void Problem(FindingSeverity severity, FindingCode code, std::string text) override {
+    state_.Add(severity, code, "directory " + self_.ToString() + ": " + std::move(text));
+  }
+
+  void OwnRecords(const DirectoryRecord& dot, const DirectoryRecord& dot_dot) override {
+    const InodeSummary& self = state_.inodes[state_.InodeIndex(self_)];
+    if (dot.address() != self_ || dot.generation != self.generation) {
+      Problem(FindingSeverity::kError, FindingCode::kParent,
+              "\".\" is " + dot.address().ToString());
+    }
+    const FdAddress parent = self.parent == 0 ? kRootFd : FdAddress(self.parent);
+    if (dot_dot.address() != parent) {
+      Problem(FindingSeverity::kError, FindingCode::kParent,
+              "\"..\" is " + dot_dot.address().ToString() + ", its parent " + parent.ToString());
+    }
+  }
+
+  void Entry(const DirectoryRecord& record) override {
+    ++state_.report().counters.names;
+    const std::string name(record.name());
+    const FdAddress fd = record.address();
+    const uint64_t index = state_.InodeIndex(fd);
+    const bool exists = fd.item() < 256 && index < state_.inodes.size() &&
+                        state_.fds.marked.Get(index) && state_.inodes[index].type != 0;
+    if (!exists) {
+      Problem(FindingSeverity::kError, FindingCode::kDanglingEntry,
+              "\"" + name + "\" is " + fd.ToString() + ", which does not exist");
+      return;
+    }
+    InodeSummary& inode = state_.inodes[index];
+    ++inode.name_count;
+    if (inode.generation != record.generation || inode.type != record.type_value) {
+      Problem(FindingSeverity::kError, FindingCode::kDanglingEntry,
+              fmt::format("\"{}\" is {} of generation {} and type {}; it has {} and {}", name,
+                          fd.ToString(), uint32_t{record.generation}, uint32_t{record.type_value},
+                          inode.generation, inode.type));
+    }
+    // System files say 0 instead of the root.
+    const FdAddress parent = inode.parent == 0 ? kRootFd : FdAddress(inode.parent);
+    if (parent != self_) {
+      Problem(FindingSeverity::kError, FindingCode::kParent,
+              "\"" + name + "\" says its directory is " + parent.ToString());
+    }
+    const bool is_directory = inode.type == static_cast<uint8_t>(InodeType::kDirectory);
+    if (is_directory || fd == kSddFd) {
+      ++state_.inodes[state_.InodeIndex(self_)].subdirectory_count;
+    }
+  }
+
+ private:
+  State& state_;
+  const FdAddress self_;
+};
+
+Task<Status> CheckDirectory(State& state, FdAddress fd) {
+  MetadataBytes block;
+  const Status read = co_await state.volume().ReadInodeBlock(fd, block);
+  if (!read) {
+    state.Error(FindingCode::kUnreadable, "{}: {}", fd.ToString(), read.error().message());
+    co_return base::Ok();
+  }
+  const auto inode = DecodeInode(block, fd);
+  if (!inode) co_return base::Ok();  // reported with the descriptors
+  const InodeMetadata metadata = *inode;
+  auto bytes = co_await state.volume().ReadFile(&metadata, &block, kDirectoryBytesMax);
+  if (!bytes) {
+    state.Error(FindingCode::kUnreadable, "directory {}: {}", fd.ToString(),
+                bytes.error().message());
+    co_return base::Ok();
+  }
+  EntryCheck check(state, fd);
+  CheckDirectoryBytes(*bytes, fd == kRootFd, check);
+  co_return base::Ok();
+}
+
+}  // namespace
+
+Task<Status> CheckDirectories(State& state) {
+  const uint64_t total = state.inodes.size();
+  for (uint64_t index = 0; index < total; ++index) {
+    if (index % 256 == 0) CO_TRY_STATUS(state.Progress("directories", index, total));
+    const FdAddress fd = FdAddress::Make(static_cast<uint32_t>(index / 256),
+                                         static_cast<uint32_t>(index % 256));
+    const bool is_directory =
+        state.inodes[index].type == static_cast<uint8_t>(InodeType::kDirectory) ||
+        (fd == kSddFd && state.inodes[index].type != 0);
+    if (is_directory) CO_TRY_STATUS(co_await CheckDirectory(state, fd));
+  }
+  co_return base::Ok();
+}
+
+}  // namespace vmfs::fsck

@@ -1,0 +1,106 @@
+// Superblock, mark, private area and heartbeats.
+#include <algorithm>
+
+#include "fs/base/aligned_buffer.h"
+#include "vmfs/fsck/state.h"
+
+namespace vmfs::fsck {
+namespace {
+
+using base::Status;
+using base::Task;
+
+constexpr uint64_t kPieceBytes = 1 << 20;
+
+void CheckMark(State& state, ConstMetadataSpan block) {
+  RawVolume& volume = state.volume();
+  FsckReport& report = state.report();
+  report.is_ours = volume.is_ours();
+  if (!report.is_ours) return;
+  if (!volume.mark().has_value()) {
+    state.Error(FindingCode::kMark, "{}", volume.mark().error().message());
+  }
+  if (volume.superblock().checksum_type != 0) {
+    state.Error(FindingCode::kSuperblock, "superblock: checksum type {}, ours is 0",
+                volume.superblock().checksum_type);
+  }
+  if (!IsZero(block.subspan(kMarkOffset + sizeof(StrataMark)))) {
+    state.Warning(FindingCode::kReservedArea, "superblock: bytes behind the mark are not zero");
+  }
+}
+
+// The private area: everything between the superblock and the heartbeats but the mailboxes.
+void CheckPrivateArea(State& state, std::span<const std::byte> bytes) {
+  const auto check = [&](uint64_t begin, uint64_t end) {
+    if (IsZero(bytes.subspan(begin, end - begin))) return;
+    state.Warning(FindingCode::kReservedArea, "volume address {:#x} to {:#x}: must be zero",
+                  kSuperblockOffset + begin, kSuperblockOffset + end);
+  };
+  const uint64_t mailbox = kMailboxOffset - kSuperblockOffset;
+  check(kMetadataBlockBytes, mailbox);
+  check(mailbox + kMailboxBytes, kHeartbeatOffset - kSuperblockOffset);
+}
+
+void CheckHeartbeat(State& state, uint32_t index, std::span<const std::byte> bytes) {
+  const auto slot = DecodeHeartbeatSlot(bytes, HeartbeatAddress(index));
+  if (!slot) {
+    state.Error(FindingCode::kHeartbeat, "{}", slot.error().message());
+    return;
+  }
+  state.heartbeats[index] = *slot;
+  if (slot->state() == HeartbeatState::kFree) {
+    if (!slot->owner.is_zero() || slot->journal_block != 0) {
+      state.Warning(FindingCode::kHeartbeat, "heartbeat {}: free, but names an owner or a journal",
+                    index);
+    }
+    return;
+  }
+  state.report().is_dirty = true;
+  state.Info(FindingCode::kInUse, "heartbeat {}: in use by {} ({}): mounted, or its host died",
+             index, slot->owner.ToString(), TextOf(slot->host_name));
+}
+
+}  // namespace
+
+void State::CheckLock(std::span<const std::byte> bytes, uint64_t address, LockType type) {
+  const auto lock = DecodeLockBlock(bytes, address, type);
+  if (!lock) {
+    Error(FindingCode::kLock, "{}", lock.error().message());
+    return;
+  }
+  if (lock->mode() == LockMode::kFree) return;
+  const auto is_live = [this](uint64_t heartbeat, uint64_t generation) {
+    if (!IsHeartbeatAddress(heartbeat)) return false;
+    const HeartbeatSlot& slot = heartbeats[HeartbeatIndex(heartbeat)];
+    return slot.state() != HeartbeatState::kFree && slot.generation == generation;
+  };
+  bool live = is_live(lock->heartbeat_address, lock->heartbeat_generation);
+  for (uint32_t i = 0; i < lock->holder_count; ++i) {
+    const LockHolder& holder = lock->holders[i];
+    live = live || is_live(holder.heartbeat_address, holder.heartbeat_generation);
+  }
+  if (live) return;
+  Info(FindingCode::kStaleLock, "lock {:#x}: mode {}, its holder is gone", address,
+       uint32_t{lock->mode_value});
+}
+
+Task<Status> CheckHeaders(State& state) {
+  CO_TRY_STATUS(state.Progress("headers", 0, 1));
+  base::AlignedBuffer buffer(kPieceBytes);
+  const bool has_superblock = co_await state.Read(kSuperblockOffset, buffer.span());
+  if (has_superblock) {
+    CheckMark(state, buffer.span().first<kMetadataBlockBytes>());
+    if (state.report().is_ours) CheckPrivateArea(state, buffer.span());
+  }
+  constexpr uint32_t kSlotsPerPiece = kPieceBytes / kMetadataBlockBytes;
+  for (uint32_t first = 0; first < kHeartbeatSlotCount; first += kSlotsPerPiece) {
+    const bool has_slots = co_await state.Read(HeartbeatAddress(first), buffer.span());
+    for (uint32_t i = 0; has_slots && i < kSlotsPerPiece; ++i) {
+      CheckHeartbeat(state, first + i,
+                     buffer.span().subspan(i * uint64_t{kMetadataBlockBytes}, kMetadataBlockBytes));
+    }
+  }
+  co_return base::Ok();
+}
+
+}  // namespace vmfs::fsck

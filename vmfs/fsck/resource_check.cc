@@ -1,0 +1,190 @@
+// Clusters of every resource file: locks, counts, bitmaps, affinity.
+#include <algorithm>
+#include <set>
+
+#include "fs/base/aligned_buffer.h"
+#include "vmfs/fsck/state.h"
+
+namespace vmfs::fsck {
+namespace {
+
+using base::Status;
+using base::Task;
+
+constexpr uint64_t kPieceBytes = 1 << 20;
+
+// Reads cluster headers through a 1 MiB window, so that neighbours cost one read.
+class HeaderWindow {
+ public:
+  explicit HeaderWindow(State& state) : state_(state), buffer_(kPieceBytes) {}
+
+  // The header's two blocks; empty when they cannot be read.
+  Task<std::span<const std::byte>> At(uint64_t address) {
+    const uint64_t begin = address / kPieceBytes * kPieceBytes;
+    if (!valid_ || begin != begin_) {
+      begin_ = begin;
+      valid_ = co_await state_.Read(begin, buffer_.span());
+    }
+    if (!valid_) co_return std::span<const std::byte>();
+    co_return buffer_.span().subspan(address - begin, kClusterHeaderBytes);
+  }
+
+ private:
+  State& state_;
+  base::AlignedBuffer buffer_;
+  uint64_t begin_ = 0;
+  bool valid_ = false;
+};
+
+void CheckResourceHeader(State& state, ResourceKind kind) {
+  const ResourceGeometry& geometry = state.volume().geometry(kind);
+  const FdAddress fd = SystemFileOf(kind);
+  const InodeMetadata& inode = state.volume().system_file(fd).inode;
+  // The small blocks' length is their parent's.
+  if (kind == ResourceKind::kSmallBlock) {
+    const uint64_t blocks = state.volume().block_count();
+    const uint64_t large = state.volume().geometry(ResourceKind::kLargeBlock).resource_count;
+    if (geometry.resource_count != blocks || geometry.cluster_count() != large) {
+      state.Error(FindingCode::kSystemFile,
+                  ".fbb.sf: {} small and {} large blocks, the volume has {} blocks",
+                  geometry.resource_count, large, blocks);
+    }
+    return;
+  }
+  if (inode.length_bytes != geometry.FileLengthBytes()) {
+    state.Error(FindingCode::kSystemFile, "{} file: length {}, by its header {}", NameOf(kind),
+                uint64_t{inode.length_bytes}, geometry.FileLengthBytes());
+  }
+}
+
+void CheckAffinityList(State& state, uint64_t cluster, const ClusterMetadata& metadata,
+                       ConstMetadataSpan block) {
+  std::set<uint32_t> owners;
+  uint64_t sum = 0;
+  const uint32_t count = std::max<uint32_t>(metadata.affinity_count, 1);
+  for (uint32_t i = 0; i < kAffinityEntriesMax; ++i) {
+    const AffinityEntry entry = GetAffinityEntry(block, i);
+    sum += entry.block_count;
+    if (i >= count && (entry.fd != 0 || entry.block_count != 0)) {
+      state.Warning(FindingCode::kAffinity,
+                    "small-block cluster {}: affinity entry {} is used, the list has {}", cluster, i,
+                    count);
+    }
+    if (i == 0 || i >= count) continue;
+    if (!FdAddress(entry.fd).is_valid() || !owners.insert(entry.fd).second) {
+      state.Warning(FindingCode::kAffinity, "small-block cluster {}: affinity entry {} names {}",
+                    cluster, i, FdAddress(entry.fd).ToString());
+    }
+  }
+  const uint64_t used = uint64_t{metadata.total_count} - metadata.free_count;
+  if (sum != used) {
+    state.Warning(FindingCode::kAffinity,
+                  "small-block cluster {}: affinity counts add up to {}, {} blocks are used",
+                  cluster, sum, used);
+  }
+}
+
+void CheckLargeBlockCodes(State& state, const ResourceGeometry& geometry, uint64_t cluster,
+                          ConstMetadataSpan block) {
+  for (uint32_t item = 0; item < geometry.resources_per_cluster; ++item) {
+    const bool exists = item < geometry.ResourcesIn(cluster);
+    const uint8_t expected = exists ? kLargeBlockBrokenUp : uint8_t{0};
+    const uint8_t code = BitmapCode(block, geometry.bits_per_resource, item);
+    if (code == expected || !state.report().is_ours) continue;
+    state.Error(FindingCode::kBitmap, "large-block cluster {}: item {} has code {}, expected {}",
+                cluster, item, code, expected);
+  }
+}
+
+// Takes the bitmap over into memory; answers the number of free resources in it.
+uint32_t TakeBitmap(State& state, const ResourceGeometry& geometry, uint64_t cluster,
+                    ConstMetadataSpan block) {
+  Usage& usage = state.usage(geometry.kind);
+  const uint32_t bits = geometry.bits_per_resource;
+  const uint32_t total = geometry.ResourcesIn(cluster);
+  const uint64_t first = cluster * geometry.resources_per_cluster;
+  uint32_t free_count = 0;
+  bool has_odd_code = false;
+  bool has_padding = false;
+  for (uint32_t item = 0; item < geometry.resources_per_cluster; ++item) {
+    const uint8_t code = BitmapCode(block, bits, item);
+    has_padding = has_padding || (item >= total && code != 0);
+    if (item >= total) continue;
+    has_odd_code = has_odd_code || code > 1;
+    if ((code & 1) != 0) {
+      ++free_count;
+    } else {
+      usage.marked.Set(first + item);
+    }
+  }
+  // The second bit of foreign small blocks belongs to unmap tracking.
+  if (has_padding || (has_odd_code && state.report().is_ours)) {
+    state.Warning(FindingCode::kBitmap, "{} cluster {}: {}", NameOf(geometry.kind), cluster,
+                  has_padding ? "codes behind the last item are not zero" : "codes over 1");
+  }
+  return free_count;
+}
+
+void CheckCluster(State& state, const ResourceGeometry& geometry, uint64_t cluster,
+                  uint64_t address, std::span<const std::byte> bytes) {
+  state.CheckLock(bytes, address, ClusterLockType(geometry.kind));
+  const auto block = bytes.subspan(kMetadataBlockBytes).first<kMetadataBlockBytes>();
+  const auto metadata = DecodeClusterMetadata(block, geometry, cluster);
+  if (!metadata) {
+    state.Error(FindingCode::kCluster, "{}", metadata.error().message());
+    return;
+  }
+  if (geometry.kind == ResourceKind::kLargeBlock) {
+    CheckLargeBlockCodes(state, geometry, cluster, block);
+    return;
+  }
+  const uint32_t free_count = TakeBitmap(state, geometry, cluster, block);
+  if (free_count != metadata->free_count) {
+    state.Error(FindingCode::kFreeCount, "{} cluster {}: {} free, {} by its bitmap",
+                NameOf(geometry.kind), cluster, uint16_t{metadata->free_count}, free_count);
+  }
+  if (geometry.kind == ResourceKind::kSmallBlock) {
+    CheckAffinityList(state, cluster, *metadata, block);
+  }
+}
+
+Task<Status> CheckKind(State& state, ResourceKind kind) {
+  CheckResourceHeader(state, kind);
+  const ResourceGeometry& geometry = state.volume().geometry(kind);
+  HeaderWindow window(state);
+  for (uint64_t cluster = 0; cluster < geometry.cluster_count(); ++cluster) {
+    if (cluster % 64 == 0) {
+      CO_TRY_STATUS(state.Progress(NameOf(kind), cluster, geometry.cluster_count()));
+    }
+    const auto address = state.volume().ClusterAddress(kind, cluster);
+    if (!address) {
+      state.Error(FindingCode::kSystemFile, "{}", address.error().message());
+      continue;
+    }
+    const std::span<const std::byte> bytes = co_await window.At(*address);
+    if (!bytes.empty()) CheckCluster(state, geometry, cluster, *address, bytes);
+  }
+  co_return base::Ok();
+}
+
+}  // namespace
+
+Task<Status> CheckResources(State& state) {
+  for (const ResourceKind kind : {ResourceKind::kFd, ResourceKind::kSubBlock, ResourceKind::kPb2,
+                                  ResourceKind::kJournal, ResourceKind::kSmallBlock}) {
+    const ResourceGeometry& geometry = state.volume().geometry(kind);
+    // Whole clusters: an address of an item past the end is out of range before it is looked up.
+    const uint64_t count = geometry.cluster_count() * geometry.resources_per_cluster;
+    state.usage(kind).marked.Resize(count);
+    state.usage(kind).seen.Resize(count);
+  }
+  state.inodes.resize(state.fds.marked.count());
+  for (const ResourceKind kind :
+       {ResourceKind::kFd, ResourceKind::kSubBlock, ResourceKind::kPb2, ResourceKind::kJournal,
+        ResourceKind::kLargeBlock, ResourceKind::kSmallBlock}) {
+    CO_TRY_STATUS(co_await CheckKind(state, kind));
+  }
+  co_return base::Ok();
+}
+
+}  // namespace vmfs::fsck
