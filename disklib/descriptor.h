@@ -54,9 +54,9 @@ struct ExtentLine {
   ExtentAccess access = ExtentAccess::kReadWrite;
   uint64_t sector_count = 0;
   ExtentType type = ExtentType::kVmfs;
-  std::string file_name;        // empty for ZERO
+  std::string file_name = {};   // empty for ZERO
   uint64_t offset_sectors = 0;  // FLAT only
-  std::string device_words;     // what stands behind the offset: partition and device ids
+  std::string device_words = {};  // what stands behind the offset: partition and device ids
 
   friend bool operator==(const ExtentLine&, const ExtentLine&) = default;
 };

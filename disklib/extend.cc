@@ -28,12 +28,23 @@ struct Growth {
   size_t last_index() const { return loaded.descriptor.extents.size() - 1; }
 };
 
+// Bytes behind the old end are nobody's, and may hold anything.
+Task<Status> ClearStale(Object& object, uint64_t offset_bytes, uint64_t length_bytes,
+                        Provisioning provisioning) {
+  if (provisioning == Provisioning::kThin) {
+    const Status punched =
+        co_await object.Allocate(fss::AllocateMode::kPunchHole, offset_bytes, length_bytes);
+    if (punched || punched.error().code() != Code::kUnsupported) co_return punched;
+  }
+  CO_TRY_STATUS(co_await ZeroRange(object, offset_bytes, length_bytes));
+  co_return base::Ok();
+}
+
 Task<Status> FillGrowth(Object& object, const ObjectInfo* info, uint64_t from_bytes,
                         uint64_t to_bytes, Provisioning provisioning, Progress* progress) {
   if (info->size_bytes > from_bytes) {
-    // Bytes behind the old end are nobody's, and may hold anything.
     const uint64_t stale_bytes = std::min(info->size_bytes, to_bytes) - from_bytes;
-    CO_TRY_STATUS(co_await ZeroRange(object, from_bytes, stale_bytes));
+    CO_TRY_STATUS(co_await ClearStale(object, from_bytes, stale_bytes, provisioning));
   }
   CO_TRY_STATUS(
       co_await Provision(object, from_bytes, to_bytes - from_bytes, provisioning, progress));
@@ -133,7 +144,11 @@ Task<Status> ExtendChain(Lib& lib, Chain& chain, ExtendOptions options, Progress
   Growth growth;
   CO_TRY(growth.extents, PlanExtend(chain.top().descriptor(), NameOf(chain.name()),
                                     size_bytes / kSectorBytes));
-  if (size_bytes == chain.size_bytes()) co_return base::Ok();
+  if (size_bytes == chain.size_bytes()) {
+    // At most the last step of an earlier run is missing.
+    CO_TRY_STATUS(co_await FinishExtents(lib.backend(), chain.name()));
+    co_return base::Ok();
+  }
   co_await chain.drain().AcquireExclusive();
   const base::ExclusiveGuard alone(chain.drain());
   // A longer disk is other content: the id changes first.

@@ -156,7 +156,10 @@ Task<Status> MakeExtents(ObjectBackend& backend, NewExtentsPlan& plan, Progress*
 
 Task<Status> FinishExtents(ObjectBackend& backend, std::string_view descriptor_path) {
   const std::string intent = UnfinishedPath(descriptor_path);
-  CO_TRY_STATUS(co_await RemoveIfThere(backend, intent));
+  CO_TRY(const bool is_there, co_await Exists(backend, intent));
+  if (!is_there) co_return base::Ok();
+  CO_TRY_STATUS(co_await backend.Remove(intent));
+  CO_TRY_STATUS(co_await backend.SyncNames());
   co_return base::Ok();
 }
 

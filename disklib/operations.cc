@@ -117,6 +117,10 @@ Task<Status> DeleteDisk(Lib& lib, std::string_view path) {
   CO_TRY(Deletion deletion, co_await LoadForDelete(lib, plain_path));
   LoadedDescriptor& loaded = deletion.loaded;
   CO_TRY_STATUS(Lib::CheckKind(loaded.descriptor, plain_path));
+  if (const std::optional<RenameMark> mark = FindRenameMark(loaded.descriptor, plain_path)) {
+    co_return Error(Code::kBusy, fmt::format("delete {}: a rename to {} has begun: finish it first",
+                                             plain_path, mark->to));
+  }
   CO_TRY_STATUS(co_await lib.CheckAlone(loaded, "delete"));
   const OpenOptions options{.writable = true, .user = "strata disk delete"};
   CO_TRY(const OpenDisks::Claim claim, lib.ClaimDisk(loaded, options));
@@ -127,6 +131,7 @@ Task<Status> DeleteDisk(Lib& lib, std::string_view path) {
   CO_TRY_STATUS(co_await lib.backend().SyncNames());
   CO_TRY_STATUS(co_await RemoveParts(lib, loaded, plain_path));
   CO_TRY_STATUS(co_await RemoveIfThere(lib.backend(), marked_path));
+  CO_TRY_STATUS(co_await lib.backend().SyncNames());
   base::LogInfo("disklib", "deleted disk={}", plain_path);
   co_return base::Ok();
 }

@@ -38,7 +38,7 @@ base::Task<base::Status> DeleteDisk(Lib& lib, std::string_view path);
 struct ExtendOptions {
   uint64_t size_bytes = 0;  // the new capacity
   // How the added space is taken; unset: thin for thin disks, else zeroedthick.
-  std::optional<Provisioning> provisioning;
+  std::optional<Provisioning> provisioning = std::nullopt;
   std::string_view user = "strata disk extend";
 };
 

@@ -428,6 +428,7 @@ Status MemoryFileSystem::ZeroBytes(Node& node, uint64_t offset_bytes, uint64_t l
 }
 
 Status MemoryFileSystem::SetSize(Node& node, uint64_t size_bytes) {
+  if (node.attributes.type == FileType::kDirectory) return Error(Code::kIsDirectory);
   if (node.attributes.type != FileType::kRegular) return Error(Code::kInvalidArgument);
   const uint64_t old_bytes = node.attributes.size_bytes;
   if (size_bytes < old_bytes) {
@@ -446,6 +447,7 @@ Status MemoryFileSystem::SetSize(Node& node, uint64_t size_bytes) {
 Task<Result<Attributes>> MemoryFileSystem::Lookup(InodeNumber parent, std::string_view name) {
   CO_TRY_STATUS(Count());
   CO_TRY(Node* const folder, FindDirectory(parent));
+  if (name.size() > kNameBytesMax) co_return Error(Code::kNameTooLong);
   const auto found = folder->entries.find(name);
   if (found == folder->entries.end()) co_return Error(Code::kNotFound);
   ++lookup_counts_[found->second.inode];

@@ -128,7 +128,7 @@ class MemoryFileSystem : public FileSystem {
   uint64_t blocks_used_ = 0;
   InodeNumber next_inode_ = kRoot + 1;
   uint64_t next_cursor_ = 3;  // 1 and 2 are "." and ".."
-  uint64_t clock_us_ = 1'000'000;
+  uint64_t clock_us_ = 1'700'000'000'000'000;
   Nodes nodes_;
   Nodes durable_;
   std::map<InodeNumber, uint64_t> lookup_counts_;
