@@ -18,6 +18,7 @@ def play_round(volume, workload, operations):
     with volume.mounted() as root:
         workload.root = root
         problems = compare(root, workload.tree)
+        workload.tree.forget_attributes()
         try:
             workload.run(operations)
         except (OSError, AssertionError) as error:

@@ -57,6 +57,11 @@ class Tree:
         for path, node in self.nodes.items():
             node.attributes = attributes_of(os.lstat(os.path.join(root, path)))
 
+    def forget_attributes(self):
+        """For a tree that is about to change: the recorded times and link counts hold no longer."""
+        for node in self.nodes.values():
+            node.attributes = {}
+
 
 def attributes_of(status):
     attributes = {"mode": f"{stat.S_IMODE(status.st_mode):04o}", "uid": status.st_uid, "gid": status.st_gid,
