@@ -35,6 +35,7 @@ class BufferCursor {
       target = target.subspan(piece.size_bytes);
     }
   }
+
   void CopyFrom(std::span<const std::byte> source) {
     while (!source.empty()) {
       const base::IoVec piece = TakePiece(source.size());

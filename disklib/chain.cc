@@ -1,8 +1,8 @@
 #include "disklib/chain.h"
 
-#include <fmt/format.h>
-
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "disklib/descriptor_edit.h"
 #include "fs/base/log.h"

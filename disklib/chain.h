@@ -2,10 +2,10 @@
 //
 // A chain has one link here; reads and writes go to the top. Content ids: before the first change
 // after each open a new id is drawn and made durable, so that equal ids always mean equal content
-// (disklib/FORMAT.md, "Content ids"). Each request holds the chain shared; whoever changes its shape
-// (extend, close) holds it alone: the hold-and-drain point.
-// `fds` filters stand between a handle and its chain. Place: Lib > Chain > Link > Extent.
-// Thread rule: the executor of the files below.
+// (disklib/FORMAT.md, "Content ids"). Each request holds the chain shared; whoever changes its
+// shape (extend, close) holds it alone: the hold-and-drain point. `fds` filters stand between a
+// handle and its chain. Place: Lib > Chain > Link > Extent. Thread rule: the executor of the files
+// below.
 #pragma once
 
 #include <cstdint>
@@ -26,18 +26,23 @@ namespace disklib {
 
 class Chain : public base::BlockDevice {
  public:
-  // `claim` holds the disk's files; with `writable` it allows writes. `is_thin`: unmapped space goes
-  // back to the file system. Made by `Lib::Open`.
+  // `claim` holds the disk's files; with `writable` it allows writes. `is_thin`: unmapped space
+  // goes back to the file system. Made by `Lib::Open`.
   Chain(base::Executor& executor, ObjectBackend& backend, std::unique_ptr<Link> link,
         OpenDisks::Claim claim, bool is_thin);
 
   const base::Limits& limits() const override { return limits_; }
+
   uint64_t size_bytes() const override { return link_->size_bytes(); }
+
   const std::string& name() const override { return link_->path(); }
 
   bool writable() const { return limits_.can_write; }
+
   const Link& top() const { return *link_; }
+
   Link& top() { return *link_; }
+
   OpenDisks::Claim& claim() { return claim_; }
 
   // As BlockDevice. Write and its kin also answer what changing the content id met: kNoSpace, kIo.
@@ -65,12 +70,12 @@ class Chain : public base::BlockDevice {
 
   // The same for writing; nothing before the content id has changed.
   FlatRange DirectWrite(uint64_t offset_bytes, uint64_t length_bytes) const {
-    const FlatRange range =
-        content_marked_ ? DirectRead(offset_bytes, length_bytes) : FlatRange();
+    const FlatRange range = content_marked_ ? DirectRead(offset_bytes, length_bytes) : FlatRange();
     return range.can_write ? range : FlatRange();
   }
 
-  // Changes the content id unless this open has done so already. Called by everything that modifies.
+  // Changes the content id unless this open has done so already. Called by everything that
+  // modifies.
   base::Task<base::Status> MarkContent();
 
   // Stores a changed descriptor text in one step and takes it over. For operations on open disks.
@@ -85,6 +90,7 @@ class Chain : public base::BlockDevice {
     return length_bytes > 0 && offset_bytes <= size_bytes() &&
            length_bytes <= size_bytes() - offset_bytes;
   }
+
   base::Status CheckRange(uint64_t offset_bytes, uint64_t length_bytes) const;
   base::Task<base::Status> ChangeContentId();
 

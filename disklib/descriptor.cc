@@ -1,11 +1,11 @@
 #include "disklib/descriptor.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <iterator>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "disklib/descriptor_lines.h"
 
@@ -301,8 +301,8 @@ Result<Descriptor> ParseDescriptor(std::string_view bytes) {
 }
 
 std::string FormatExtentLine(const ExtentLine& extent) {
-  std::string line = fmt::format("{} {} {}", NameOf(extent.access), extent.sector_count,
-                                 NameOf(extent.type));
+  std::string line =
+      fmt::format("{} {} {}", NameOf(extent.access), extent.sector_count, NameOf(extent.type));
   if (extent.file_name.empty()) return line;
   line += fmt::format(" \"{}\"", extent.file_name);
   // Readers demand the offset of FLAT, and refuse it with every other type.
@@ -332,7 +332,9 @@ Result<std::string> WriteDescriptor(const Descriptor& descriptor) {
   return text;
 }
 
-std::string FormatContentId(uint32_t content_id) { return fmt::format("{:08x}", content_id); }
+std::string FormatContentId(uint32_t content_id) {
+  return fmt::format("{:08x}", content_id);
+}
 
 uint32_t DrawContentId(base::Random& random) {
   return static_cast<uint32_t>(random.Below(kFreshContentId));

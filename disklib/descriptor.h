@@ -2,8 +2,9 @@
 //
 // Reading is tolerant (any key case, CRLF, NUL padding, blanks round '='), writing is canonical, so
 // that every known reader takes it; both are disklib/FORMAT.md, "Descriptor". To change a
-// descriptor that exists, use `DescriptorEdit` (`descriptor_edit.h`): it leaves foreign lines alone.
-// Thread rule: plain values. Place in the stack: bottom of disklib, includes only the ground.
+// descriptor that exists, use `DescriptorEdit` (`descriptor_edit.h`): it leaves foreign lines
+// alone. Thread rule: plain values. Place in the stack: bottom of disklib, includes only the
+// ground.
 #pragma once
 
 #include <cstdint>
@@ -54,8 +55,8 @@ struct ExtentLine {
   ExtentAccess access = ExtentAccess::kReadWrite;
   uint64_t sector_count = 0;
   ExtentType type = ExtentType::kVmfs;
-  std::string file_name = {};   // empty for ZERO
-  uint64_t offset_sectors = 0;  // FLAT only
+  std::string file_name = {};     // empty for ZERO
+  uint64_t offset_sectors = 0;    // FLAT only
   std::string device_words = {};  // what stands behind the offset: partition and device ids
 
   friend bool operator==(const ExtentLine&, const ExtentLine&) = default;
@@ -75,11 +76,11 @@ struct Descriptor {
   uint32_t parent_content_id = kNoParentContentId;
   bool is_native_snapshot = false;
   std::string create_type;
-  std::string parent_file_name_hint;   // empty: none
-  std::string change_track_path;       // empty: none
-  std::vector<KeyValue> other_keys;    // header keys this program does not know
-  std::vector<ExtentLine> extents;     // at least one
-  std::vector<KeyValue> disk_database; // keys with their "ddb." in front
+  std::string parent_file_name_hint;    // empty: none
+  std::string change_track_path;        // empty: none
+  std::vector<KeyValue> other_keys;     // header keys this program does not know
+  std::vector<ExtentLine> extents;      // at least one
+  std::vector<KeyValue> disk_database;  // keys with their "ddb." in front
 
   bool has_parent() const { return parent_content_id != kNoParentContentId; }
 

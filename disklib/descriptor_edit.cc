@@ -1,9 +1,9 @@
 #include "disklib/descriptor_edit.h"
 
-#include <fmt/format.h>
-
 #include <optional>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "disklib/descriptor_lines.h"
 

@@ -19,8 +19,8 @@ class DescriptorEdit {
   // `bytes`: a descriptor that parses.
   explicit DescriptorEdit(std::string_view bytes);
 
-  // Sets the content id, and with it `ddb.longContentID` where the descriptor has one: 24 new digits
-  // and the id (disklib/FORMAT.md, "Content ids").
+  // Sets the content id, and with it `ddb.longContentID` where the descriptor has one: 24 new
+  // digits and the id (disklib/FORMAT.md, "Content ids").
   void SetContentId(uint32_t content_id, base::Random& random);
 
   // Turns change tracking off: version 1, no `changeTrackPath`. For writers that do not track: a

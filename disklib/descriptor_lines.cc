@@ -5,7 +5,9 @@
 namespace disklib {
 namespace {
 
-char LowerCase(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+char LowerCase(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
 
 bool IsAccessWord(std::string_view word) {
   return EqualsIgnoringCase(word, "RW") || EqualsIgnoringCase(word, "RDONLY") ||
@@ -35,8 +37,7 @@ void Classify(Line& line) {
   if (equals == std::string_view::npos || equals == 0) return;
   line.key = Trim(line.text.substr(0, equals));
   line.value = WithoutQuotes(Trim(line.text.substr(equals + 1)));
-  line.kind =
-      StartsWithIgnoringCase(line.key, "ddb.") ? LineKind::kDatabase : LineKind::kHeader;
+  line.kind = StartsWithIgnoringCase(line.key, "ddb.") ? LineKind::kDatabase : LineKind::kHeader;
 }
 
 }  // namespace

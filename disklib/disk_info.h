@@ -24,13 +24,13 @@ std::string_view NameOf(Provisioning provisioning);
 std::optional<Provisioning> ParseProvisioning(std::string_view word);
 
 struct ExtentInfo {
-  std::string path;  // from the datastore's root; empty for ZERO
-  std::string type;  // "VMFS"
+  std::string path;    // from the datastore's root; empty for ZERO
+  std::string type;    // "VMFS"
   std::string access;  // "RW"
   uint64_t size_bytes = 0;
   uint64_t offset_bytes = 0;
-  uint64_t object_id = 0;         // inode number of the file
-  uint64_t object_bytes = 0;      // length of the file
+  uint64_t object_id = 0;     // inode number of the file
+  uint64_t object_bytes = 0;  // length of the file
   uint64_t allocated_bytes = 0;
 };
 
@@ -41,7 +41,7 @@ struct DiskInfo {
   bool is_thin = false;
   uint64_t capacity_bytes = 0;
   uint64_t allocated_bytes = 0;
-  uint64_t modified_us = 0;    // the latest of the disk's files
+  uint64_t modified_us = 0;       // the latest of the disk's files
   std::string content_id;         // "7f3a1c09"
   std::string parent_content_id;  // empty without a parent
   std::string parent;             // hint; empty without one

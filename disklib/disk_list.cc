@@ -36,7 +36,9 @@ class DescriptorNames : public fss::DirectorySink {
   }
 
   bool TakeProgress() { return std::exchange(has_progress_, false); }
+
   uint64_t cursor() const { return cursor_; }
+
   const std::set<std::string>& names() const { return names_; }
 
  private:

@@ -19,10 +19,10 @@
 namespace disklib {
 
 struct ListedDisk {
-  std::string_view name;     // of the descriptor in its folder; valid during the call
+  std::string_view name;       // of the descriptor in its folder; valid during the call
   fss::InodeNumber inode = 0;  // of the descriptor
   uint64_t capacity_bytes = 0;
-  bool has_child = false;    // a snapshot's base: another descriptor of the folder is its child
+  bool has_child = false;  // a snapshot's base: another descriptor of the folder is its child
 };
 
 class DiskSink {

@@ -1,8 +1,8 @@
 #include "disklib/disk_size.h"
 
-#include <fmt/format.h>
-
 #include <optional>
+
+#include <fmt/format.h>
 
 #include "disklib/descriptor.h"
 #include "disklib/descriptor_lines.h"

@@ -1,8 +1,8 @@
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <utility>
 #include <vector>
+
+#include <fmt/format.h>
 
 #include "disklib/descriptor_edit.h"
 #include "disklib/disk_size.h"
@@ -65,16 +65,15 @@ Task<Status> GrowLastFile(Lib& lib, Growth& growth, Progress* progress) {
   if (info.size_bytes < to_bytes) CO_TRY_STATUS(co_await lib.backend().Resize(path, to_bytes));
   CO_TRY(const std::unique_ptr<Object> object,
          co_await lib.backend().Open(path, fss::OpenMode::kWrite));
-  const Status filled = co_await FillGrowth(*object, &info, from_bytes, to_bytes,
-                                            growth.provisioning, progress);
+  const Status filled =
+      co_await FillGrowth(*object, &info, from_bytes, to_bytes, growth.provisioning, progress);
   const Status closed = co_await object->Close();
   co_return filled ? closed : filled;
 }
 
 NewExtentsPlan PlanAddedExtents(const Growth& growth) {
   const std::string& path = growth.loaded.path;
-  NewExtentsPlan plan{
-      .descriptor_path = path, .extents = {}, .provisioning = growth.provisioning};
+  NewExtentsPlan plan{.descriptor_path = path, .extents = {}, .provisioning = growth.provisioning};
   for (size_t i = growth.last_index() + 1; i < growth.extents.size(); ++i) {
     plan.extents.push_back({.path = JoinPath(FolderOf(path), growth.extents[i].file_name),
                             .size_bytes = growth.extents[i].sector_count * kSectorBytes});
@@ -86,8 +85,7 @@ NewExtentsPlan PlanAddedExtents(const Growth& growth) {
 Result<std::string> GrownText(const Growth& growth) {
   uint64_t sector_count = 0;
   for (const ExtentLine& extent : growth.extents) sector_count += extent.sector_count;
-  const std::string* const adapter_type =
-      growth.loaded.descriptor.FindDatabase("ddb.adapterType");
+  const std::string* const adapter_type = growth.loaded.descriptor.FindDatabase("ddb.adapterType");
   const Geometry geometry =
       GeometryFor(sector_count, adapter_type == nullptr ? "lsilogic" : *adapter_type);
   DescriptorEdit edit(growth.loaded.text);
@@ -142,8 +140,8 @@ Task<Status> ExtendChain(Lib& lib, Chain& chain, ExtendOptions options, Progress
   CO_TRY(const uint64_t size_bytes, CheckDiskSize(options.size_bytes));
   CO_TRY(const Lib::PathHold hold, lib.HoldPath(chain.name()));
   Growth growth;
-  CO_TRY(growth.extents, PlanExtend(chain.top().descriptor(), NameOf(chain.name()),
-                                    size_bytes / kSectorBytes));
+  CO_TRY(growth.extents,
+         PlanExtend(chain.top().descriptor(), NameOf(chain.name()), size_bytes / kSectorBytes));
   if (size_bytes == chain.size_bytes()) {
     // At most the last step of an earlier run is missing.
     CO_TRY_STATUS(co_await FinishExtents(lib.backend(), chain.name()));
@@ -155,8 +153,8 @@ Task<Status> ExtendChain(Lib& lib, Chain& chain, ExtendOptions options, Progress
   CO_TRY_STATUS(co_await chain.MarkContent());
   CO_TRY(growth.loaded, co_await lib.Load(chain.name(), /*need_extents=*/true));
   const bool is_thin = growth.loaded.is_thin();
-  growth.provisioning = options.provisioning.value_or(is_thin ? Provisioning::kThin
-                                                              : Provisioning::kZeroedThick);
+  growth.provisioning =
+      options.provisioning.value_or(is_thin ? Provisioning::kThin : Provisioning::kZeroedThick);
   const Status grown = co_await Grow(lib, chain, growth, progress);
   if (!grown) co_return grown.error().Within(fmt::format("extend {}", chain.name()));
   base::LogInfo("disklib", "extended disk={} bytes={}", chain.name(), size_bytes);

@@ -29,8 +29,13 @@ std::byte* ZeroPiece() {
   return zeros.data();
 }
 
-Task<Result<uint64_t>> Refuse(Code code, const char* message) { co_return Error(code, message); }
-Task<Status> RefuseStatus(Code code, const char* message) { co_return Error(code, message); }
+Task<Result<uint64_t>> Refuse(Code code, const char* message) {
+  co_return Error(code, message);
+}
+
+Task<Status> RefuseStatus(Code code, const char* message) {
+  co_return Error(code, message);
+}
 
 class FlatExtent : public Extent {
  public:
@@ -38,6 +43,7 @@ class FlatExtent : public Extent {
       : object_(std::move(object)), options_(options) {}
 
   uint64_t size_bytes() const override { return options_.size_bytes; }
+
   void GrowTo(uint64_t size_bytes) override {
     CHECK(size_bytes >= options_.size_bytes);
     options_.size_bytes = size_bytes;
@@ -66,9 +72,9 @@ class FlatExtent : public Extent {
     if (!options_.can_write) {
       return RefuseStatus(Code::kReadOnly, "write zeroes: the extent is read-only");
     }
-    return may_unmap && options_.is_thin ? Punch(offset_bytes, length_bytes)
-                                         : ZeroRange(*object_, offset_bytes + options_.offset_bytes,
-                                                     length_bytes);
+    return may_unmap && options_.is_thin
+               ? Punch(offset_bytes, length_bytes)
+               : ZeroRange(*object_, offset_bytes + options_.offset_bytes, length_bytes);
   }
 
   Task<Result<uint64_t>> Seek(fss::SeekKind kind, uint64_t offset_bytes) override {
@@ -89,6 +95,7 @@ class FlatExtent : public Extent {
   }
 
   Task<Status> Sync() override { return object_->Sync(/*data_only=*/true); }
+
   Task<Status> Close() override { return object_->Close(); }
 
  private:
@@ -110,6 +117,7 @@ class ZeroExtent : public Extent {
   explicit ZeroExtent(uint64_t size_bytes) : size_bytes_(size_bytes) {}
 
   uint64_t size_bytes() const override { return size_bytes_; }
+
   void GrowTo(uint64_t size_bytes) override {
     CHECK(size_bytes >= size_bytes_);
     size_bytes_ = size_bytes;
@@ -138,6 +146,7 @@ class ZeroExtent : public Extent {
   }
 
   Task<Status> Sync() override { co_return base::Ok(); }
+
   Task<Status> Close() override { co_return base::Ok(); }
 
  private:
@@ -177,8 +186,8 @@ Task<Status> OverwriteWithZeroes(Object& object, uint64_t offset_bytes, uint64_t
 }
 
 Task<Status> ZeroRange(Object& object, uint64_t offset_bytes, uint64_t length_bytes) {
-  const Status zeroed = co_await object.Allocate(fss::AllocateMode::kZeroRangeKeepSize,
-                                                 offset_bytes, length_bytes);
+  const Status zeroed =
+      co_await object.Allocate(fss::AllocateMode::kZeroRangeKeepSize, offset_bytes, length_bytes);
   if (zeroed || zeroed.error().code() != Code::kUnsupported) co_return zeroed;
   CO_TRY_STATUS(co_await OverwriteWithZeroes(object, offset_bytes, length_bytes));
   co_return base::Ok();

@@ -1,10 +1,10 @@
 // `Extent`: one contiguous piece of a link's address space. Here: flat files and ZERO.
 //
-// Calls take offsets from the extent's own start and any byte granularity; the range lies within the
-// extent (the link sees to that). Reads and writes answer the bytes moved, as `fss::File` does, so
-// that a flat extent hands out the task of its file and adds nothing.
-// Place in the stack: Lib > Chain > Link > Extent; sparse kinds implement the same interface.
-// Thread rule: the executor of the file system below.
+// Calls take offsets from the extent's own start and any byte granularity; the range lies within
+// the extent (the link sees to that). Reads and writes answer the bytes moved, as `fss::File` does,
+// so that a flat extent hands out the task of its file and adds nothing. Place in the stack: Lib >
+// Chain > Link > Extent; sparse kinds implement the same interface. Thread rule: the executor of
+// the file system below.
 #pragma once
 
 #include <cstdint>
@@ -61,8 +61,8 @@ struct FlatExtentOptions {
   uint64_t offset_bytes = 0;  // of the extent's start in the file
   uint64_t size_bytes = 0;
   bool can_write = true;
-  bool can_read = true;   // false for NOACCESS
-  bool is_thin = false;   // unmapped space goes back to the file system
+  bool can_read = true;  // false for NOACCESS
+  bool is_thin = false;  // unmapped space goes back to the file system
 };
 
 // A flat extent over an open file, which is at least offset + size long.

@@ -1,8 +1,8 @@
 #include "disklib/extent_places.h"
 
-#include <fmt/format.h>
-
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "disklib/names.h"
 
@@ -36,9 +36,8 @@ Result<std::vector<ExtentPlace>> PlanRename(const Descriptor& descriptor,
                                  rename.from, rename.to, extent.file_name));
       }
       if (is_beside) {
-        place.moved_path = JoinPath(to_folder, RenamedExtentName(extent.file_name,
-                                                                 NameOf(rename.from),
-                                                                 NameOf(rename.to)));
+        place.moved_path = JoinPath(
+            to_folder, RenamedExtentName(extent.file_name, NameOf(rename.from), NameOf(rename.to)));
         if (place.moved_path == place.path) place.moved_path.clear();
       }
     }

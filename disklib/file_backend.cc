@@ -1,11 +1,11 @@
 #include "disklib/file_backend.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <optional>
 #include <utility>
 #include <vector>
+
+#include <fmt/format.h>
 
 #include "disklib/names.h"
 
@@ -25,18 +25,22 @@ class LookedUp {
  public:
   LookedUp(fss::FileSystem& file_system, const fss::Attributes& attributes)
       : file_system_(&file_system), attributes_(attributes) {}
+
   LookedUp(LookedUp&& other) noexcept
       : file_system_(std::exchange(other.file_system_, nullptr)), attributes_(other.attributes_) {}
+
   LookedUp& operator=(LookedUp&& other) noexcept {
     std::swap(file_system_, other.file_system_);
     std::swap(attributes_, other.attributes_);
     return *this;
   }
+
   ~LookedUp() {
     if (file_system_ != nullptr) file_system_->Forget(attributes_.inode, 1);
   }
 
   const fss::Attributes& attributes() const { return attributes_; }
+
   fss::InodeNumber inode() const { return attributes_.inode; }
 
  private:
@@ -65,7 +69,9 @@ class EntryBatch : public fss::DirectorySink {
 
   // Whether anything came since the last call.
   bool TakeProgress() { return std::exchange(count_, 0) != 0; }
+
   uint64_t cursor() const { return cursor_; }
+
   const std::vector<std::pair<std::string, uint64_t>>& files() const { return files_; }
 
  private:
@@ -108,8 +114,8 @@ Task<Status> FileBackend::Step(Place& place, std::string& rest, bool follow_link
     if (++place.links_followed_count > kLinksFollowedMax) co_return Error(Code::kLoop);
     CO_TRY(const std::string target, co_await file_system_.ReadSymlink(inode.inode()));
     if (target.starts_with('/')) {
-      co_return Error(Code::kNotPermitted, fmt::format("{} is a link out of the datastore ({})",
-                                                       place.name, target));
+      co_return Error(Code::kNotPermitted,
+                      fmt::format("{} is a link out of the datastore ({})", place.name, target));
     }
     rest = rest.empty() ? target : fmt::format("{}/{}", target, rest);
     co_return base::Ok();
@@ -158,8 +164,7 @@ Task<Result<ObjectInfo>> FileBackend::Create(std::string_view path) {
   co_return InfoOf(inode.attributes());
 }
 
-Task<Result<std::unique_ptr<Object>>> FileBackend::Open(std::string_view path,
-                                                        fss::OpenMode mode) {
+Task<Result<std::unique_ptr<Object>>> FileBackend::Open(std::string_view path, fss::OpenMode mode) {
   CO_TRY(const Place place, co_await FindExisting(path));
   Result<std::unique_ptr<Object>> opened = co_await file_system_.Open(place.target->inode(), mode);
   if (!opened) co_return opened.error().Within(path);
@@ -232,8 +237,8 @@ Task<Status> FileBackend::Remove(std::string_view path) {
 Task<Status> FileBackend::Rename(std::string_view from, std::string_view to) {
   CO_TRY(const Place source, co_await Find(from, /*follow_last_link=*/false));
   CO_TRY(const Place target, co_await Find(to, /*follow_last_link=*/false));
-  const Status renamed = co_await file_system_.Rename(
-      source.parent(), source.name, target.parent(), target.name, /*no_replace=*/true);
+  const Status renamed = co_await file_system_.Rename(source.parent(), source.name, target.parent(),
+                                                      target.name, /*no_replace=*/true);
   if (!renamed) co_return renamed.error().Within(fmt::format("{} to {}", from, to));
   co_return base::Ok();
 }

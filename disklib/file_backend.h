@@ -23,6 +23,7 @@ class FileBackend : public ObjectBackend {
       : file_system_(file_system), new_files_(new_files) {}
 
   bool read_only() const override { return file_system_.read_only(); }
+
   base::Task<base::Result<ObjectInfo>> Create(std::string_view path) override;
   base::Task<base::Result<std::unique_ptr<Object>>> Open(std::string_view path,
                                                          fss::OpenMode mode) override;
@@ -33,6 +34,7 @@ class FileBackend : public ObjectBackend {
   base::Task<base::Status> Remove(std::string_view path) override;
   base::Task<base::Status> Rename(std::string_view from, std::string_view to) override;
   base::Task<base::Status> List(std::string_view folder, ObjectSink& sink) override;
+
   base::Task<base::Status> SyncNames() override { return file_system_.SyncAll(); }
 
  private:

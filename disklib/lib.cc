@@ -1,10 +1,10 @@
 #include "disklib/lib.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "disklib/descriptor_lines.h"
 #include "disklib/names.h"
@@ -18,7 +18,9 @@ using base::Result;
 using base::Status;
 using base::Task;
 
-bool IsFlat(ExtentType type) { return type == ExtentType::kFlat || type == ExtentType::kVmfs; }
+bool IsFlat(ExtentType type) {
+  return type == ExtentType::kFlat || type == ExtentType::kVmfs;
+}
 
 // Names what a binary file is that was given in place of a descriptor.
 Error ExplainBinary(std::string_view path, std::string_view bytes) {
@@ -288,8 +290,8 @@ Task<Result<std::unique_ptr<Extent>>> Lib::OpenExtent(LoadedDescriptor& loaded, 
   if (object->inode() != loaded.extent_infos[index].id) {
     const Status closed = co_await object->Close();
     static_cast<void>(closed);  // the first error is the one to tell
-    co_return Error(Code::kStale, fmt::format("open {}: extent {} was replaced meanwhile",
-                                              loaded.path, path));
+    co_return Error(Code::kStale,
+                    fmt::format("open {}: extent {} was replaced meanwhile", loaded.path, path));
   }
   const FlatExtentOptions options{.offset_bytes = line.offset_sectors * kSectorBytes,
                                   .size_bytes = size_bytes,
@@ -319,8 +321,8 @@ Task<Status> Lib::OpenExtents(LoadedDescriptor& loaded, bool writable,
 
 Task<Result<std::unique_ptr<Chain>>> Lib::Open(std::string_view path, OpenOptions options) {
   if (options.writable && backend_.read_only()) {
-    co_return Error(Code::kReadOnly, fmt::format("open {} for writing: the datastore is read-only",
-                                                 path));
+    co_return Error(Code::kReadOnly,
+                    fmt::format("open {} for writing: the datastore is read-only", path));
   }
   CO_TRY(LoadedDescriptor loaded, co_await Load(path, /*need_extents=*/false));
   CO_TRY_STATUS(CheckKind(loaded.descriptor, path));

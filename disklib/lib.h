@@ -39,9 +39,9 @@ struct LoadedDescriptor {
   std::string text;
   ObjectInfo info;
   Descriptor descriptor;
-  std::vector<ExtentPlace> places;        // per extent
-  std::vector<std::string> found_paths;   // per extent: where its file is; empty for ZERO
-  std::vector<ObjectInfo> extent_infos;   // per extent; zeros for ZERO
+  std::vector<ExtentPlace> places;       // per extent
+  std::vector<std::string> found_paths;  // per extent: where its file is; empty for ZERO
+  std::vector<ObjectInfo> extent_infos;  // per extent; zeros for ZERO
 
   bool is_thin() const;
   // The files of the disk: descriptor and extents.
@@ -52,28 +52,30 @@ class Lib {
  public:
   Lib(base::Executor& executor, ObjectBackend& backend, OpenDisks& open_disks)
       : executor_(executor), backend_(backend), open_disks_(open_disks) {}
+
   Lib(const Lib&) = delete;
   Lib& operator=(const Lib&) = delete;
 
   base::Executor& executor() { return executor_; }
+
   ObjectBackend& backend() { return backend_; }
+
   OpenDisks& open_disks() { return open_disks_; }
 
   // Opens the disk whose descriptor stands at `path` (from the root: "vm/vm.vmdk").
   // The content id changes with the first write, not here.
-  // Errors: kNotFound (descriptor or extent), kNotRecognized, kParseError, kCorrupt (also: an extent
-  // shorter than its line), kUnsupported (a parent, sparse and device extents, encryption, a child
-  // when writing), kBusy naming the holder, kReadOnly, kNotPermitted (a name leaves the datastore),
-  // and those of the file system.
-  base::Task<base::Result<std::unique_ptr<Chain>>> Open(std::string_view path,
-                                                        OpenOptions options);
+  // Errors: kNotFound (descriptor or extent), kNotRecognized, kParseError, kCorrupt (also: an
+  // extent shorter than its line), kUnsupported (a parent, sparse and device extents, encryption, a
+  // child when writing), kBusy naming the holder, kReadOnly, kNotPermitted (a name leaves the
+  // datastore), and those of the file system.
+  base::Task<base::Result<std::unique_ptr<Chain>>> Open(std::string_view path, OpenOptions options);
 
   // What the descriptor says and the files weigh. Takes any descriptor, also of kinds Open refuses;
   // a missing extent is listed with object_id 0. Errors: as Open for the descriptor itself.
   base::Task<base::Result<DiskInfo>> GetInfo(std::string_view path);
 
-  // Reads and parses a descriptor and finds its extents. With `need_extents`, a missing or short one
-  // is an error. For operations.
+  // Reads and parses a descriptor and finds its extents. With `need_extents`, a missing or short
+  // one is an error. For operations.
   base::Task<base::Result<LoadedDescriptor>> Load(std::string_view path, bool need_extents);
 
   // Refuses what this program does not open: a parent, sparse extents … kUnsupported by name.
@@ -96,18 +98,22 @@ class Lib {
    public:
     PathHold(PathHold&& other) noexcept
         : lib_(std::exchange(other.lib_, nullptr)), path_(std::move(other.path_)) {}
+
     PathHold& operator=(PathHold&&) = delete;
+
     ~PathHold() {
       if (lib_ != nullptr) lib_->held_paths_.erase(path_);
     }
 
    private:
     friend class Lib;
+
     PathHold(Lib& lib, std::string path) : lib_(&lib), path_(std::move(path)) {}
 
     Lib* lib_;
     std::string path_;
   };
+
   base::Result<PathHold> HoldPath(std::string_view path);
 
  private:

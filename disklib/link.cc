@@ -53,8 +53,7 @@ Link::Piece Link::PieceAt(uint64_t offset_bytes, uint64_t length_bytes) const {
   return {.extent = &extent,
           .start_bytes = start_bytes,
           .offset_bytes = offset_bytes - start_bytes,
-          .length_bytes =
-              std::min(length_bytes, start_bytes + extent.size_bytes() - offset_bytes)};
+          .length_bytes = std::min(length_bytes, start_bytes + extent.size_bytes() - offset_bytes)};
 }
 
 FlatRange Link::FlatRangeOf(uint64_t offset_bytes, uint64_t length_bytes) const {

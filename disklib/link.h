@@ -1,4 +1,5 @@
-// `Link`: one descriptor and its extents, opened. The field calls it a layer or an image of a chain.
+// `Link`: one descriptor and its extents, opened. The field calls it a layer or an image of a
+// chain.
 //
 // Splits requests at the borders of extents; a request inside one extent is that extent's task,
 // untouched. Offsets are bytes of the disk; ranges lie within the link (the chain sees to that).
@@ -25,8 +26,11 @@ class Link {
        std::vector<std::unique_ptr<Extent>> extents);
 
   const std::string& path() const { return path_; }
+
   const Descriptor& descriptor() const { return descriptor_; }
+
   uint64_t object_id() const { return object_id_; }
+
   uint64_t size_bytes() const { return size_bytes_; }
 
   // The descriptor's file was replaced by one that says `descriptor`.
@@ -66,6 +70,7 @@ class Link {
     uint64_t offset_bytes;
     uint64_t length_bytes;
   };
+
   Piece PieceAt(uint64_t offset_bytes, uint64_t length_bytes) const;
 
   enum class Direction : uint8_t { kRead, kWrite };

@@ -1,12 +1,12 @@
 #include "disklib/names.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <cctype>
 #include <span>
 #include <vector>
+
+#include <fmt/format.h>
 
 #include "disklib/descriptor_lines.h"
 #include "fs/base/crc32c.h"
@@ -152,10 +152,16 @@ std::string RenamedExtentName(std::string_view extent_name, std::string_view old
   return fmt::format("{}{}", StemOf(new_descriptor_name), ending);
 }
 
-std::string UnfinishedPath(std::string_view path) { return WithEnding(path, ".strata-unfinished"); }
+std::string UnfinishedPath(std::string_view path) {
+  return WithEnding(path, ".strata-unfinished");
+}
 
-std::string DeletedPath(std::string_view path) { return WithEnding(path, ".strata-deleted"); }
+std::string DeletedPath(std::string_view path) {
+  return WithEnding(path, ".strata-deleted");
+}
 
-std::string ReplacementPath(std::string_view path) { return WithEnding(path, ".strata-new"); }
+std::string ReplacementPath(std::string_view path) {
+  return WithEnding(path, ".strata-new");
+}
 
 }  // namespace disklib

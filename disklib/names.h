@@ -37,7 +37,8 @@ base::Result<std::string> ResolveName(std::string_view folder, std::string_view 
 // names derived from it fit in 127 bytes. Errors: kNameInvalid, kNameTooLong, kNotPermitted.
 base::Status CheckDiskPath(std::string_view path);
 
-// The extent names a disk called `descriptor_name` has: "vm-flat.vmdk"; "vm-f001.vmdk" counts from 1.
+// The extent names a disk called `descriptor_name` has: "vm-flat.vmdk"; "vm-f001.vmdk" counts
+// from 1.
 std::string FlatExtentName(std::string_view descriptor_name);
 std::string SplitFlatExtentName(std::string_view descriptor_name, uint32_t number);
 

@@ -1,10 +1,10 @@
 #include "disklib/new_disk.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "disklib/descriptor_lines.h"
 #include "disklib/names.h"
@@ -57,15 +57,14 @@ Status CheckCanGrow(const Descriptor& descriptor) {
   const ExtentLine& last = descriptor.extents.back();
   const bool is_flat = last.type == ExtentType::kFlat || last.type == ExtentType::kVmfs;
   if (!is_flat || last.access != ExtentAccess::kReadWrite || !last.device_words.empty()) {
-    return Error(Code::kUnsupported, fmt::format("extend: the last extent cannot grow: {}",
-                                                 FormatExtentLine(last)));
+    return Error(Code::kUnsupported,
+                 fmt::format("extend: the last extent cannot grow: {}", FormatExtentLine(last)));
   }
   const auto users = std::count_if(
       descriptor.extents.begin(), descriptor.extents.end(),
       [&last](const ExtentLine& extent) { return extent.file_name == last.file_name; });
   if (users == 1) return base::Ok();
-  return Error(Code::kUnsupported,
-               fmt::format("extend: {} holds several extents", last.file_name));
+  return Error(Code::kUnsupported, fmt::format("extend: {} holds several extents", last.file_name));
 }
 
 }  // namespace
@@ -117,9 +116,9 @@ Result<std::vector<ExtentLine>> PlanExtend(const Descriptor& descriptor,
                                            uint64_t sector_count) {
   const uint64_t old_count = descriptor.capacity_sectors();
   if (sector_count < old_count) {
-    return Error(Code::kInvalidArgument,
-                 fmt::format("extend: {} sectors are fewer than the disk's {}", sector_count,
-                             old_count));
+    return Error(
+        Code::kInvalidArgument,
+        fmt::format("extend: {} sectors are fewer than the disk's {}", sector_count, old_count));
   }
   if (sector_count > kCapacitySectorsMax) {
     return Error(Code::kTooLarge, fmt::format("extend: {} sectors pass 62 TiB", sector_count));

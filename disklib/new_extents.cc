@@ -1,8 +1,8 @@
 #include "disklib/new_extents.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+
+#include <fmt/format.h>
 
 #include "disklib/descriptor.h"
 #include "disklib/extent.h"
@@ -47,8 +47,7 @@ Task<Status> MakeUnfinished(ObjectBackend& backend, const NewExtent* extent,
   if (provisioning == Provisioning::kThin) {
     CO_TRY_STATUS(co_await backend.Resize(path, extent->size_bytes));
   }
-  CO_TRY(const std::unique_ptr<Object> object,
-         co_await backend.Open(path, fss::OpenMode::kWrite));
+  CO_TRY(const std::unique_ptr<Object> object, co_await backend.Open(path, fss::OpenMode::kWrite));
   Status status = co_await Provision(*object, 0, extent->size_bytes, provisioning, progress);
   if (status) status = co_await object->Sync(/*data_only=*/false);
   const Status closed = co_await object->Close();
@@ -130,7 +129,7 @@ Task<Result<bool>> HasIntent(ObjectBackend& backend, NewExtentsPlan& plan) {
   const std::string path = UnfinishedPath(plan.descriptor_path);
   const Result<std::string> text = co_await ReadObject(backend, path, kDescriptorReadBytesMax);
   if (!text && text.error().code() != Code::kNotFound) co_return text.error();
-  co_return text && *text == IntentText(plan);
+  co_return text&&* text == IntentText(plan);
 }
 
 Task<Status> MakeExtents(ObjectBackend& backend, NewExtentsPlan& plan, Progress* progress) {

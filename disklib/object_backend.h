@@ -1,6 +1,6 @@
-// `ObjectBackend`: where a disk's parts live. Disklib names objects by path and never touches a file
-// system itself, so that the same code runs over a volume in the daemon, over an unmounted volume in
-// a program, over a host folder, and over object stores.
+// `ObjectBackend`: where a disk's parts live. Disklib names objects by path and never touches a
+// file system itself, so that the same code runs over a volume in the daemon, over an unmounted
+// volume in a program, over a host folder, and over object stores.
 //
 // An object is a growable row of bytes with the contract of `fss::File`: any offset and length,
 // holes, allocation, MapStatus. Paths are relative to the back end's root: "vm/vm-flat.vmdk",

@@ -1,9 +1,9 @@
 #include "disklib/open_disks.h"
 
-#include <fmt/format.h>
-
 #include <set>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "fs/base/check.h"
 
@@ -18,7 +18,9 @@ std::string DiskHolder::Describe() const {
   return fmt::format("disk {} is open for {} ({})", disk, writes ? "writing" : "reading", user);
 }
 
-OpenDisks::~OpenDisks() { CHECK(holders_.empty()); }
+OpenDisks::~OpenDisks() {
+  CHECK(holders_.empty());
+}
 
 OpenDisks::Claim& OpenDisks::Claim::operator=(Claim&& other) noexcept {
   if (this != &other) {

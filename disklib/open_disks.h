@@ -1,10 +1,10 @@
 // `OpenDisks`: which files of one file system belong to disks that are open, and who opened them.
 //
-// The rule of ESX: while a disk is open for writing, its descriptor and extents cannot be opened for
-// writing in another way, and a disk cannot be opened while one of its files is open for writing as
-// a plain file. Refusals name the holder. The mount asks here in its open(), truncate, unlink and
-// rename (`HolderOf`), and reports plain files that are open for writing (`OpenFile`, `CloseFile`).
-// Thread rule: one executor. Files are named by inode number within one file system.
+// The rule of ESX: while a disk is open for writing, its descriptor and extents cannot be opened
+// for writing in another way, and a disk cannot be opened while one of its files is open for
+// writing as a plain file. Refusals name the holder. The mount asks here in its open(), truncate,
+// unlink and rename (`HolderOf`), and reports plain files that are open for writing (`OpenFile`,
+// `CloseFile`). Thread rule: one executor. Files are named by inode number within one file system.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +22,8 @@
 namespace disklib {
 
 struct DiskHolder {
-  std::string disk;   // path of the descriptor: "vm/vm.vmdk"
-  std::string user;   // who uses it, for people: "devices/vdisks", "strata disk extend"
+  std::string disk;  // path of the descriptor: "vm/vm.vmdk"
+  std::string user;  // who uses it, for people: "devices/vdisks", "strata disk extend"
   bool writes = false;
 
   // "disk vm/vm.vmdk is open for writing (devices/vdisks)"
@@ -41,17 +41,22 @@ class OpenDisks {
   class Claim {
    public:
     Claim() = default;
+
     Claim(Claim&& other) noexcept : disks_(other.disks_), holder_(std::move(other.holder_)) {}
+
     Claim& operator=(Claim&& other) noexcept;
+
     ~Claim() { Release(); }
 
     bool held() const { return holder_ != nullptr; }
+
     const DiskHolder& holder() const { return *holder_; }
 
     void Release();
 
     // Turns a reading claim into a writing one. Errors: kBusy; the claim then stays as it was.
     base::Status AllowWrites();
+
     void ForbidWrites() { holder_->writes = false; }
 
     // Adds a file to the claim: a new extent. Errors: kBusy.
@@ -62,6 +67,7 @@ class OpenDisks {
 
    private:
     friend class OpenDisks;
+
     Claim(OpenDisks& disks, DiskHolder holder)
         : disks_(&disks), holder_(std::make_unique<DiskHolder>(std::move(holder))) {}
 

@@ -1,9 +1,9 @@
 #include "disklib/operations.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "disklib/disk_size.h"
 #include "disklib/names.h"

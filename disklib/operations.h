@@ -20,10 +20,10 @@
 
 namespace disklib {
 
-// Makes a fresh disk that reads as zeros. `disk.size_bytes` is rounded up to a sector; `progress` may
-// be null. Sizes from text: `ParseDiskSize` (`disk_size.h`).
-// Errors: kInvalidArgument (size zero, unknown adapter type), kTooLarge, kNameInvalid, kNameTooLong,
-// kExists naming what is in the way, kNoSpace, kInterrupted, kReadOnly, kIo.
+// Makes a fresh disk that reads as zeros. `disk.size_bytes` is rounded up to a sector; `progress`
+// may be null. Sizes from text: `ParseDiskSize` (`disk_size.h`). Errors: kInvalidArgument (size
+// zero, unknown adapter type), kTooLarge, kNameInvalid, kNameTooLong, kExists naming what is in the
+// way, kNoSpace, kInterrupted, kReadOnly, kIo.
 base::Task<base::Status> CreateDisk(Lib& lib, std::string_view path, NewDisk disk,
                                     Progress* progress);
 

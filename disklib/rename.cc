@@ -1,7 +1,7 @@
-#include <fmt/format.h>
-
 #include <optional>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "disklib/descriptor_edit.h"
 #include "disklib/names.h"
@@ -31,9 +31,8 @@ Task<Status> CheckTargetsFree(Lib& lib, LoadedDescriptor& loaded, RenameMark& ma
     if (moved_path.empty() || (has_begun && loaded.found_paths[i] == moved_path)) continue;
     CO_TRY(const bool extent_is_taken, co_await Exists(lib.backend(), moved_path));
     if (extent_is_taken) {
-      co_return Error(Code::kExists,
-                      fmt::format("rename {} to {}: {} is in the way", mark.from, mark.to,
-                                  moved_path));
+      co_return Error(Code::kExists, fmt::format("rename {} to {}: {} is in the way", mark.from,
+                                                 mark.to, moved_path));
     }
   }
   co_return base::Ok();
@@ -82,8 +81,7 @@ Task<Status> MoveFiles(Lib& lib, RenameMark& mark) {
 Result<std::string> RenamedText(const LoadedDescriptor& loaded, const RenameMark& mark) {
   std::vector<ExtentLine> extents = loaded.descriptor.extents;
   for (ExtentLine& extent : extents) {
-    extent.file_name =
-        RenamedExtentName(extent.file_name, NameOf(mark.from), NameOf(mark.to));
+    extent.file_name = RenamedExtentName(extent.file_name, NameOf(mark.from), NameOf(mark.to));
   }
   DescriptorEdit edit(loaded.text);
   edit.SetExtents(extents);

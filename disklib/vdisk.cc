@@ -1,10 +1,10 @@
 #include "disklib/vdisk.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "disklib/buffers.h"
 #include "disklib/operations.h"
@@ -23,12 +23,19 @@ using base::Task;
 
 constexpr uint64_t kPieceBytesMax = uint64_t{1} << 20;
 
-uint64_t RoundDown(uint64_t bytes) { return bytes / kSectorBytes * kSectorBytes; }
-uint64_t RoundUp(uint64_t bytes) { return RoundDown(bytes + kSectorBytes - 1); }
+uint64_t RoundDown(uint64_t bytes) {
+  return bytes / kSectorBytes * kSectorBytes;
+}
+
+uint64_t RoundUp(uint64_t bytes) {
+  return RoundDown(bytes + kSectorBytes - 1);
+}
 
 }  // namespace
 
-VDisk::~VDisk() { CHECK(is_closed_); }
+VDisk::~VDisk() {
+  CHECK(is_closed_);
+}
 
 // The way of requests that are not one range of a file: across extents, past the end, and every
 // request of a sparse disk. Bytes that are no whole sectors go through a copy.
@@ -36,8 +43,7 @@ Task<Result<uint64_t>> VDisk::ReadThroughChain(IoRequest request) {
   Chain& chain = *disk_->chain;
   const uint64_t offset_bytes = request.offset_bytes;
   if (offset_bytes >= chain.size_bytes()) co_return uint64_t{0};
-  const uint64_t length_bytes =
-      std::min(request.size_bytes(), chain.size_bytes() - offset_bytes);
+  const uint64_t length_bytes = std::min(request.size_bytes(), chain.size_bytes() - offset_bytes);
   BufferCursor cursor(request.buffers);
   std::vector<IoVec> pieces;
   std::vector<std::byte> copy;
@@ -92,8 +98,7 @@ Task<Result<uint64_t>> VDisk::WriteThroughChain(IoRequest request) {
     co_return Error(Code::kNoSpace, fmt::format("write {} at {}: the disk has {} bytes",
                                                 chain.name(), offset_bytes, chain.size_bytes()));
   }
-  const uint64_t length_bytes =
-      std::min(request.size_bytes(), chain.size_bytes() - offset_bytes);
+  const uint64_t length_bytes = std::min(request.size_bytes(), chain.size_bytes() - offset_bytes);
   const uint64_t lock_start = RoundDown(offset_bytes);
   const uint64_t lock_bytes = RoundUp(offset_bytes + length_bytes) - lock_start;
   co_await disk_->edges.Acquire(lock_start, lock_bytes);
@@ -120,7 +125,9 @@ Task<Result<uint64_t>> VDisk::WriteThroughChain(IoRequest request) {
   co_return length_bytes;
 }
 
-Task<Status> VDisk::Sync(bool) { return disk_->chain->Flush(); }
+Task<Status> VDisk::Sync(bool) {
+  return disk_->chain->Flush();
+}
 
 // Whole sectors by the chain, the edges by writing zeros.
 Task<Status> VDisk::Zero(uint64_t offset_bytes, uint64_t length_bytes, bool may_unmap) {
@@ -145,8 +152,7 @@ Task<Status> VDisk::Zero(uint64_t offset_bytes, uint64_t length_bytes, bool may_
   co_return base::Ok();
 }
 
-Task<Status> VDisk::Allocate(fss::AllocateMode mode, uint64_t offset_bytes,
-                             uint64_t length_bytes) {
+Task<Status> VDisk::Allocate(fss::AllocateMode mode, uint64_t offset_bytes, uint64_t length_bytes) {
   using fss::AllocateMode;
   if (length_bytes == 0) co_return Error(Code::kInvalidArgument, "allocate: no length");
   if (!writable_) co_return Error(Code::kReadOnly, "allocate: the disk was opened for reading");
@@ -183,13 +189,14 @@ Task<Status> VDisk::Close() {
   return disks_.Release(*disk_);
 }
 
-VDisks::~VDisks() { CHECK(open_.empty()); }
+VDisks::~VDisks() {
+  CHECK(open_.empty());
+}
 
 // Under the disk's lock: makes sure of a chain that can do what this open wants.
 Task<Status> VDisks::OpenChain(SharedDisk& disk, bool writable) {
   if (disk.chain != nullptr && (!writable || disk.chain->writable())) co_return base::Ok();
-  const OpenOptions options{
-      .writable = writable, .user = user_, .successor_of = disk.chain.get()};
+  const OpenOptions options{.writable = writable, .user = user_, .successor_of = disk.chain.get()};
   CO_TRY(std::unique_ptr<Chain> chain, co_await lib_.Open(disk.path, options));
   if (disk.chain != nullptr) disk.predecessors.push_back(std::move(disk.chain));
   disk.chain = std::move(chain);

@@ -1,12 +1,12 @@
 // `VDisk`: a virtual disk as one raw image file, live. What the mount shows under devices/vdisks.
 //
 // Wiring in the mount: one `VDisks` per volume, over its `Lib`. FUSE open -> `VDisks::Open(path,
-// writable)`; read, write, fsync, fallocate, lseek -> the `VDisk`, which is an `fss::File`; getattr ->
-// `VDisks::GetAttributes`; ftruncate -> `VDisks::Resize`; release -> `VDisk::Close`, then destroy.
-// Which disks a folder has: `DiskLister` (`disk_list.h`). All opens of one disk share one chain; the
-// first open for writing makes it writable, the last close ends it.
-// Hot path: a request inside one flat extent is handed to the extent's file; no copy, no coroutine.
-// Thread rule: the executor of the Lib.
+// writable)`; read, write, fsync, fallocate, lseek -> the `VDisk`, which is an `fss::File`; getattr
+// -> `VDisks::GetAttributes`; ftruncate -> `VDisks::Resize`; release -> `VDisk::Close`, then
+// destroy. Which disks a folder has: `DiskLister` (`disk_list.h`). All opens of one disk share one
+// chain; the first open for writing makes it writable, the last close ends it. Hot path: a request
+// inside one flat extent is handed to the extent's file; no copy, no coroutine. Thread rule: the
+// executor of the Lib.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +33,8 @@ struct SharedDisk {
 
   std::string path;
   std::unique_ptr<Chain> chain;
-  std::vector<std::unique_ptr<Chain>> predecessors;  // were open for reading; requests may be inside
+  std::vector<std::unique_ptr<Chain>>
+      predecessors;  // were open for reading; requests may be inside
   uint32_t open_count = 0;
   base::AsyncLock lock;   // held while the chain is opened, exchanged or closed
   base::RangeLock edges;  // sectors that a write changes in part
@@ -48,6 +49,7 @@ class VDisk final : public fss::File {
 
   // The inode of the descriptor's file; the tree above has numbers of its own.
   fss::InodeNumber inode() const override { return disk_->chain->top().object_id(); }
+
   uint64_t size_bytes() const override { return disk_->chain->size_bytes(); }
 
   // As fss::File, any offset and length. Reads end at the capacity.
@@ -87,6 +89,7 @@ class VDisk final : public fss::File {
 
  private:
   friend class VDisks;
+
   VDisk(VDisks& disks, std::shared_ptr<SharedDisk> disk, bool writable)
       : disks_(disks), disk_(std::move(disk)), writable_(writable) {}
 
@@ -112,6 +115,7 @@ class VDisks {
  public:
   // `lib` outlives this. `user` names who opens disks in refusals: "devices/vdisks".
   explicit VDisks(Lib& lib, std::string_view user = "devices/vdisks") : lib_(lib), user_(user) {}
+
   VDisks(const VDisks&) = delete;
   VDisks& operator=(const VDisks&) = delete;
   ~VDisks();
@@ -122,8 +126,8 @@ class VDisks {
   // Size and space. Reads the descriptor unless the disk is open. Errors: as Lib::GetInfo.
   base::Task<base::Result<VDiskAttributes>> GetAttributes(std::string_view path);
 
-  // ftruncate: a larger size extends, the same succeeds, a smaller is kInvalidArgument. `size_bytes`
-  // must be whole sectors (kInvalidArgument). Errors: as ExtendDisk.
+  // ftruncate: a larger size extends, the same succeeds, a smaller is kInvalidArgument.
+  // `size_bytes` must be whole sectors (kInvalidArgument). Errors: as ExtendDisk.
   base::Task<base::Status> Resize(std::string_view path, uint64_t size_bytes);
 
  private:

@@ -264,10 +264,9 @@ TEST(OpenDisks, KeepEachOtherOutAndNameTheHolder) {
   EXPECT_TRUE(bench.open_disks.OpenFile(flat, false));
   EXPECT_EQ(bench.Run(DeleteDisk(bench.lib, "t.vmdk")).error().code(), Code::kBusy);
   EXPECT_EQ(bench.Run(RenameDisk(bench.lib, "t.vmdk", "u.vmdk")).error().code(), Code::kBusy);
-  EXPECT_EQ(bench.Run(ExtendDisk(bench.lib, "t.vmdk", {.size_bytes = 2 * kMebi}, nullptr))
-                .error()
-                .code(),
-            Code::kBusy);
+  EXPECT_EQ(
+      bench.Run(ExtendDisk(bench.lib, "t.vmdk", {.size_bytes = 2 * kMebi}, nullptr)).error().code(),
+      Code::kBusy);
   // The descriptor is replaced by the first write; the claim follows it.
   std::vector<std::byte> sector(512);
   ASSERT_TRUE(WriteBytes(bench, *writer, 0, sector));

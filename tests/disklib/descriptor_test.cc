@@ -150,8 +150,8 @@ TEST(Descriptor, RefusesToWriteWhatReadersWouldMisread) {
   EXPECT_EQ(WriteDescriptor(descriptor).error().code(), Code::kNameInvalid);
   descriptor.extents[0].file_name = "a\nb";
   EXPECT_EQ(WriteDescriptor(descriptor).error().code(), Code::kNameInvalid);
-  descriptor.extents.assign(400, {.sector_count = 1, .type = ExtentType::kFlat,
-                                  .file_name = "some-long-name-f001.vmdk"});
+  descriptor.extents.assign(
+      400, {.sector_count = 1, .type = ExtentType::kFlat, .file_name = "some-long-name-f001.vmdk"});
   EXPECT_EQ(WriteDescriptor(descriptor).error().code(), Code::kTooLarge);
   descriptor.extents.clear();
   EXPECT_EQ(WriteDescriptor(descriptor).error().code(), Code::kInvalidArgument);
@@ -209,7 +209,8 @@ TEST(ContentIds, NeverDrawTheReservedOnes) {
   for (int i = 0; i < 10'000; ++i) ASSERT_LT(DrawContentId(random), kFreshContentId);
   const std::string uuid = DrawDiskUuid(random);
   EXPECT_TRUE(uuid.starts_with("60 00 C2 9")) << uuid;
-  EXPECT_EQ(uuid.size(), std::string_view("60 00 C2 9a 11 22 33 44-55 66 77 88 99 aa bb cc").size());
+  EXPECT_EQ(uuid.size(),
+            std::string_view("60 00 C2 9a 11 22 33 44-55 66 77 88 99 aa bb cc").size());
   EXPECT_EQ(uuid[23], '-');
 }
 

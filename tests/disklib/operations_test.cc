@@ -15,16 +15,17 @@ TEST(CreateDisk, WritesTheCanonicalDescriptor) {
   Bench bench;
   bench.Create("vm.vmdk", {.size_bytes = uint64_t{40} << 30});
   const std::string text = bench.Load("vm.vmdk");
-  EXPECT_TRUE(text.starts_with("# Disk DescriptorFile\nversion=1\nencoding=\"UTF-8\"\n"
-                               "CID=fffffffe\nparentCID=ffffffff\nisNativeSnapshot=\"no\"\n"
-                               "createType=\"vmfs\"\n\n# Extent description\n"
-                               "RW 83886080 VMFS \"vm-flat.vmdk\"\n\n# The Disk Data Base\n#DDB\n\n"
-                               "ddb.adapterType = \"lsilogic\"\n"))
+  EXPECT_TRUE(
+      text.starts_with("# Disk DescriptorFile\nversion=1\nencoding=\"UTF-8\"\n"
+                       "CID=fffffffe\nparentCID=ffffffff\nisNativeSnapshot=\"no\"\n"
+                       "createType=\"vmfs\"\n\n# Extent description\n"
+                       "RW 83886080 VMFS \"vm-flat.vmdk\"\n\n# The Disk Data Base\n#DDB\n\n"
+                       "ddb.adapterType = \"lsilogic\"\n"))
       << text;
   const Descriptor descriptor = *ParseDescriptor(text);
   EXPECT_EQ(*WriteDescriptor(descriptor), text);
-  EXPECT_EQ(bench.Listing(), (std::map<std::string, uint64_t>{
-                                 {"vm-flat.vmdk", uint64_t{40} << 30}, {"vm.vmdk", text.size()}}));
+  EXPECT_EQ(bench.Listing(), (std::map<std::string, uint64_t>{{"vm-flat.vmdk", uint64_t{40} << 30},
+                                                              {"vm.vmdk", text.size()}}));
   const DiskInfo info = *bench.Run(bench.lib.GetInfo("vm.vmdk"));
   EXPECT_TRUE(info.is_thin);
   EXPECT_EQ(info.geometry, (Geometry{5221, 255, 63}));
@@ -82,6 +83,7 @@ class StopAt : public Progress {
     EXPECT_LE(done_bytes, total_bytes);
     return ++calls < 2;
   }
+
   int calls = 0;
 };
 
@@ -177,10 +179,9 @@ TEST(ExtendDisk, GrowsFilesGeometryAndDescriptor) {
   const std::string text = bench.Load("a.vmdk");
   ASSERT_TRUE(bench.Run(ExtendDisk(bench.lib, "a.vmdk", {.size_bytes = 8 * kMebi}, nullptr)));
   EXPECT_EQ(bench.Load("a.vmdk"), text) << "the same size changes nothing";
-  EXPECT_EQ(bench.Run(ExtendDisk(bench.lib, "a.vmdk", {.size_bytes = kMebi}, nullptr))
-                .error()
-                .code(),
-            Code::kInvalidArgument);
+  EXPECT_EQ(
+      bench.Run(ExtendDisk(bench.lib, "a.vmdk", {.size_bytes = kMebi}, nullptr)).error().code(),
+      Code::kInvalidArgument);
 }
 
 TEST(ExtendDisk, AddsExtentsToASplitDisk) {
@@ -210,10 +211,9 @@ TEST(ExtendDisk, RefusesLastExtentsThatCannotGrow) {
   bench.Store("x.vmdk",
               "# Disk DescriptorFile\nversion=1\nCID=1\nparentCID=ffffffff\n"
               "createType=\"custom\"\nRW 8 FLAT \"a\" 0\nRW 8 ZERO\n");
-  EXPECT_EQ(bench.Run(ExtendDisk(bench.lib, "x.vmdk", {.size_bytes = kMebi}, nullptr))
-                .error()
-                .code(),
-            Code::kUnsupported);
+  EXPECT_EQ(
+      bench.Run(ExtendDisk(bench.lib, "x.vmdk", {.size_bytes = kMebi}, nullptr)).error().code(),
+      Code::kUnsupported);
 }
 
 // The sweeps: a scenario is cut, or fails, at its nth call, for every n until it succeeds.
@@ -259,29 +259,61 @@ std::vector<Scenario> Scenarios() {
   const NewDisk thick{.size_bytes = kMebi, .provisioning = Provisioning::kEagerZeroedThick};
   const uint64_t chunk = 2047 * kMebi;
   return {
-      {"create", [](Bench&) {},
+      {"create",
+       [](Bench&) {},
        [=](Bench& bench) { return bench.Run(CreateDisk(bench.lib, "a.vmdk", thick, nullptr)); },
-       "", "a.vmdk", 0, kMebi, {{"a-flat.vmdk", kMebi}}},
-      {"create split", [](Bench&) {},
+       "",
+       "a.vmdk",
+       0,
+       kMebi,
+       {{"a-flat.vmdk", kMebi}}},
+      {"create split",
+       [](Bench&) {},
        [=](Bench& bench) { return bench.Run(CreateDisk(bench.lib, "a.vmdk", split, nullptr)); },
-       "", "a.vmdk", 0, 3000 * kMebi,
+       "",
+       "a.vmdk",
+       0,
+       3000 * kMebi,
        {{"a-f001.vmdk", chunk}, {"a-f002.vmdk", 3000 * kMebi - chunk}}},
-      {"rename", [](Bench& bench) { MakeWithContent(bench, {.size_bytes = kMebi}); },
+      {"rename",
+       [](Bench& bench) { MakeWithContent(bench, {.size_bytes = kMebi}); },
        [](Bench& bench) { return bench.Run(RenameDisk(bench.lib, "a.vmdk", "b.vmdk")); },
-       "a.vmdk", "b.vmdk", kMebi, kMebi, {{"b-flat.vmdk", kMebi}}},
-      {"rename split", [=](Bench& bench) { MakeWithContent(bench, split); },
+       "a.vmdk",
+       "b.vmdk",
+       kMebi,
+       kMebi,
+       {{"b-flat.vmdk", kMebi}}},
+      {"rename split",
+       [=](Bench& bench) { MakeWithContent(bench, split); },
        [](Bench& bench) { return bench.Run(RenameDisk(bench.lib, "a.vmdk", "b.vmdk")); },
-       "a.vmdk", "b.vmdk", 3000 * kMebi, 3000 * kMebi,
+       "a.vmdk",
+       "b.vmdk",
+       3000 * kMebi,
+       3000 * kMebi,
        {{"b-f001.vmdk", chunk}, {"b-f002.vmdk", 3000 * kMebi - chunk}}},
-      {"delete", [=](Bench& bench) { MakeWithContent(bench, split); },
+      {"delete",
+       [=](Bench& bench) { MakeWithContent(bench, split); },
        [](Bench& bench) { return bench.Run(DeleteDisk(bench.lib, "a.vmdk")); },
-       "a.vmdk", "", 3000 * kMebi, 0, {}},
-      {"extend", [](Bench& bench) { MakeWithContent(bench, {.size_bytes = kMebi}); },
+       "a.vmdk",
+       "",
+       3000 * kMebi,
+       0,
+       {}},
+      {"extend",
+       [](Bench& bench) { MakeWithContent(bench, {.size_bytes = kMebi}); },
        [](Bench& bench) { return ExtendTo(bench, 3 * kMebi); },
-       "a.vmdk", "a.vmdk", kMebi, 3 * kMebi, {{"a-flat.vmdk", 3 * kMebi}}},
-      {"extend split", [=](Bench& bench) { MakeWithContent(bench, split); },
+       "a.vmdk",
+       "a.vmdk",
+       kMebi,
+       3 * kMebi,
+       {{"a-flat.vmdk", 3 * kMebi}}},
+      {"extend split",
+       [=](Bench& bench) { MakeWithContent(bench, split); },
        [](Bench& bench) { return ExtendTo(bench, 5000 * kMebi); },
-       "a.vmdk", "a.vmdk", 3000 * kMebi, 5000 * kMebi,
+       "a.vmdk",
+       "a.vmdk",
+       3000 * kMebi,
+       5000 * kMebi,
        {{"a-f001.vmdk", chunk}, {"a-f002.vmdk", chunk}, {"a-f003.vmdk", 5000 * kMebi - 2 * chunk}}},
   };
 }
@@ -299,8 +331,7 @@ class OperationSweep : public testing::TestWithParam<size_t> {
       return;
     }
     EXPECT_TRUE(scenario.old_path.empty() || scenario.new_path.empty()) << "the disk is lost";
-    const std::string_view path =
-        scenario.old_path.empty() ? scenario.new_path : scenario.old_path;
+    const std::string_view path = scenario.old_path.empty() ? scenario.new_path : scenario.old_path;
     const auto opened = bench.Run(bench.lib.Open(path, {}));
     EXPECT_EQ(opened.error().code(), Code::kNotFound) << "half a disk";
   }
@@ -308,8 +339,8 @@ class OperationSweep : public testing::TestWithParam<size_t> {
   static void ExpectFinished(Bench& bench, const Scenario& scenario) {
     std::map<std::string, uint64_t> listing = bench.Listing();
     if (!scenario.new_path.empty()) {
-      EXPECT_TRUE(IsWhole(bench, scenario.new_path, scenario.new_bytes,
-                          !scenario.old_path.empty()));
+      EXPECT_TRUE(
+          IsWhole(bench, scenario.new_path, scenario.new_bytes, !scenario.old_path.empty()));
       EXPECT_EQ(listing.erase(std::string(scenario.new_path)), 1u);
     }
     EXPECT_EQ(listing, scenario.files_after) << "something was left behind";

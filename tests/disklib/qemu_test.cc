@@ -5,14 +5,13 @@
 #include <iterator>
 
 #include <fmt/format.h>
+#include <gtest/gtest.h>
 
 #include "disklib/file_backend.h"
 #include "disklib/operations.h"
 #include "disklib/vdisk.h"
 #include "fs/base/uring_executor.h"
 #include "fs/fss/posix_driver.h"
-
-#include <gtest/gtest.h>
 
 namespace disklib {
 namespace {
@@ -55,7 +54,8 @@ class Qemu : public testing::Test {
     auto disk = Run(disks.Open(path, /*writable=*/true));
     ASSERT_TRUE(disk) << disk.error().message();
     const base::IoVec piece{reinterpret_cast<std::byte*>(bytes.data()), bytes.size()};
-    const auto written = Run((*disk)->Write({.offset_bytes = offset_bytes, .buffers = {&piece, 1}}));
+    const auto written =
+        Run((*disk)->Write({.offset_bytes = offset_bytes, .buffers = {&piece, 1}}));
     ASSERT_TRUE(written) << written.error().message();
     EXPECT_EQ(*written, bytes.size());
     EXPECT_TRUE(Run((*disk)->Sync(true)));
@@ -85,7 +85,8 @@ class Qemu : public testing::Test {
 
 std::string Letters(char first, size_t size_bytes) {
   std::string text(size_bytes, first);
-  for (size_t i = 0; i < text.size(); ++i) text[i] = static_cast<char>(first + (i * 7 + i / 512) % 23);
+  for (size_t i = 0; i < text.size(); ++i)
+    text[i] = static_cast<char>(first + (i * 7 + i / 512) % 23);
   return text;
 }
 
@@ -148,9 +149,10 @@ TEST_F(Qemu, WritesWhatWeReadAndReadsItBackAfterUs) {
               std::string(1, '\0') + std::string(1024, 'b') + std::string(1, '\0'));
     std::string odd(777, 'c');
     WriteDisk(name, border - 100, odd);
-    Shell(fmt::format("qemu-io -f vmdk -r -c 'read -P 0x63 -s 412 -l 100 {} 512' "
-                      "-c 'read -P 0x63 -l 512 {} 512' {}",
-                      border - 512, border, name));
+    Shell(
+        fmt::format("qemu-io -f vmdk -r -c 'read -P 0x63 -s 412 -l 100 {} 512' "
+                    "-c 'read -P 0x63 -l 512 {} 512' {}",
+                    border - 512, border, name));
     const DiskInfo info = *Run(lib_->GetInfo(name));
     EXPECT_EQ(info.capacity_bytes, 4100 * kMebi);
     EXPECT_TRUE(info.is_thin) << "their flat files have holes";

@@ -89,6 +89,7 @@ auto WriteBytes(Bench& bench, Device& device, uint64_t offset_bytes,
 class ListingSink : public ObjectSink {
  public:
   void Add(const ObjectEntry& entry) override { names.emplace_back(entry.name); }
+
   std::vector<std::string> names;
 };
 

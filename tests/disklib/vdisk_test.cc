@@ -175,14 +175,15 @@ class Names : public DiskSink {
   void Add(const ListedDisk& disk) override {
     names.push_back(std::string(disk.name) + (disk.has_child ? " (has a child)" : ""));
   }
+
   std::vector<std::string> names;
 };
 
 TEST(DiskLister, FindsBaseDisksAndNothingElse) {
   Bench bench;
   bench.Create("vm.vmdk", {.size_bytes = kMebi});
-  bench.Create("other.vmdk", {.size_bytes = 3000 * kMebi,
-                              .layout = DiskLayout::kTwoGbMaxExtentFlat});
+  bench.Create("other.vmdk",
+               {.size_bytes = 3000 * kMebi, .layout = DiskLayout::kTwoGbMaxExtentFlat});
   bench.Store("vm-000001.vmdk",
               "# Disk DescriptorFile\nversion=1\nCID=1\nparentCID=fffffffe\n"
               "createType=\"vmfsSparse\"\nparentFileNameHint=\"vm.vmdk\"\n"

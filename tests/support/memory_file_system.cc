@@ -1,10 +1,10 @@
 #include "tests/support/memory_file_system.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cstring>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "fs/base/check.h"
 
@@ -25,9 +25,11 @@ class MemoryFile : public File {
  public:
   MemoryFile(MemoryFileSystem& file_system, InodeNumber inode, bool can_write)
       : file_system_(file_system), inode_(inode), can_write_(can_write) {}
+
   ~MemoryFile() override { CHECK(is_closed_ || file_system_.is_cut_); }
 
   InodeNumber inode() const override { return inode_; }
+
   uint64_t size_bytes() const override { return node().attributes.size_bytes; }
 
   Task<Result<uint64_t>> Read(IoRequest request) override {
@@ -47,8 +49,8 @@ class MemoryFile : public File {
     CO_TRY_STATUS(CountWrite());
     uint64_t done_bytes = 0;
     for (const IoVec& piece : request.buffers) {
-      const Status written = file_system_.WriteBytes(
-          node(), request.offset_bytes + done_bytes, {piece.data, piece.size_bytes});
+      const Status written = file_system_.WriteBytes(node(), request.offset_bytes + done_bytes,
+                                                     {piece.data, piece.size_bytes});
       if (!written && done_bytes > 0) break;
       if (!written) co_return written.error();
       done_bytes += piece.size_bytes;
@@ -91,9 +93,8 @@ class MemoryFile : public File {
     for (uint64_t at = offset_bytes; at < end_bytes;) {
       const uint64_t index = at / MemoryFileSystem::kBlockBytes;
       const MapState state = MemoryFileSystem::StateAt(node(), index);
-      const uint64_t stop =
-          std::min(end_bytes, std::max(NextChange(index), index + 1) *
-                                  MemoryFileSystem::kBlockBytes);
+      const uint64_t stop = std::min(
+          end_bytes, std::max(NextChange(index), index + 1) * MemoryFileSystem::kBlockBytes);
       if (runs.size() > first && runs.back().state == state) {
         runs.back().length_bytes += stop - at;
       } else {
@@ -163,8 +164,8 @@ class MemoryFile : public File {
     if (offset_bytes >= end_bytes) return base::Ok();
     TRY_STATUS(file_system_.ZeroBytes(node(), offset_bytes, end_bytes - offset_bytes));
     constexpr uint64_t kBlock = MemoryFileSystem::kBlockBytes;
-    const uint64_t last = end_bytes == size_bytes() ? (end_bytes + kBlock - 1) / kBlock
-                                                    : end_bytes / kBlock;
+    const uint64_t last =
+        end_bytes == size_bytes() ? (end_bytes + kBlock - 1) / kBlock : end_bytes / kBlock;
     const uint64_t first = (offset_bytes + kBlock - 1) / kBlock;
     auto at = node().blocks.lower_bound(first);
     while (at != node().blocks.end() && at->first < last) {
@@ -190,7 +191,6 @@ MemoryFileSystem::MemoryFileSystem(std::string label, uint64_t blocks_max)
 }
 
 MemoryFileSystem::~MemoryFileSystem() = default;
-
 
 void MemoryFileSystem::FailAt(uint64_t call_number, Code code) {
   StopFailing();
@@ -259,7 +259,6 @@ uint64_t MemoryFileSystem::lookups_held() const {
   return sum;
 }
 
-
 MemoryFileSystem::Node* MemoryFileSystem::Find(InodeNumber inode) {
   const auto found = nodes_.find(inode);
   return found == nodes_.end() ? nullptr : &found->second;
@@ -299,8 +298,11 @@ Result<Attributes> MemoryFileSystem::Make(InodeNumber parent, std::string_view n
   if (folder->attributes.link_count == 0) return Error(Code::kNotFound);
   const InodeNumber inode = next_inode_++;
   Node& node = nodes_[inode];
-  node.attributes = {.inode = inode, .type = type, .mode = attributes.mode,
-                     .uid = attributes.uid, .gid = attributes.gid};
+  node.attributes = {.inode = inode,
+                     .type = type,
+                     .mode = attributes.mode,
+                     .uid = attributes.uid,
+                     .gid = attributes.gid};
   node.target = target;
   if (type == FileType::kSymlink) node.attributes.size_bytes = target.size();
   if (type == FileType::kDirectory) {
@@ -345,7 +347,6 @@ Status MemoryFileSystem::Remove(InodeNumber parent, std::string_view name, bool 
   Detach(*folder, name);
   return base::Ok();
 }
-
 
 MapState MemoryFileSystem::StateAt(const Node& node, uint64_t index) {
   const auto found = node.blocks.find(index);
@@ -442,7 +443,6 @@ Status MemoryFileSystem::SetSize(Node& node, uint64_t size_bytes) {
   Touch(node, true);
   return base::Ok();
 }
-
 
 Task<Result<Attributes>> MemoryFileSystem::Lookup(InodeNumber parent, std::string_view name) {
   CO_TRY_STATUS(Count());
@@ -616,6 +616,8 @@ Task<Status> MemoryFileSystem::SyncAll() {
   co_return base::Ok();
 }
 
-Task<Status> MemoryFileSystem::Unmount() { return SyncAll(); }
+Task<Status> MemoryFileSystem::Unmount() {
+  return SyncAll();
+}
 
 }  // namespace fss

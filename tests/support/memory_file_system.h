@@ -39,8 +39,10 @@ class MemoryFileSystem : public FileSystem {
   // Fails that call and all later ones with kDeviceLost.
   void CutAt(uint64_t call_number);
   void StopFailing();
+
   // Calls since the last FailAt, CutAt or StopFailing.
   uint64_t call_count() const { return call_count_; }
+
   // Whether the fault was reached.
   bool has_failed() const { return has_failed_; }
 
@@ -48,13 +50,18 @@ class MemoryFileSystem : public FileSystem {
   void Recover(Crash crash);
 
   void set_read_only(bool read_only) { is_read_only_ = read_only; }
+
   // Lookups that were not given back; 0 when every caller keeps the rule.
   uint64_t lookups_held() const;
 
   InodeNumber root() const override { return kRoot; }
+
   const std::string& label() const override { return label_; }
+
   const std::string& uuid() const override { return uuid_; }
+
   bool read_only() const override { return is_read_only_; }
+
   base::Task<base::Result<Attributes>> Lookup(InodeNumber parent, std::string_view name) override;
   void Forget(InodeNumber inode, uint64_t count) override;
   base::Task<base::Result<Attributes>> GetAttributes(InodeNumber inode) override;
@@ -93,10 +100,10 @@ class MemoryFileSystem : public FileSystem {
 
   struct Node {
     Attributes attributes;
-    std::map<std::string, Entry, std::less<>> entries;           // of a directory
-    InodeNumber parent = 0;                                      // of a directory
-    std::string target;                                          // of a symlink
-    std::map<uint64_t, std::shared_ptr<const Block>> blocks;     // null: allocated, reads as zeros
+    std::map<std::string, Entry, std::less<>> entries;        // of a directory
+    InodeNumber parent = 0;                                   // of a directory
+    std::string target;                                       // of a symlink
+    std::map<uint64_t, std::shared_ptr<const Block>> blocks;  // null: allocated, reads as zeros
   };
 
   using Nodes = std::map<InodeNumber, Node>;
