@@ -42,10 +42,11 @@ uint64_t DirectoryFile::CapacityBytes() const {
 
 base::Task<base::Status> DirectoryFile::ReserveUnit() {
   const bool sub_blocks = inode_.map_kind == MapKind::kSubBlocks;
-  Allocator& allocator = sub_blocks ? *core_.sub_blocks.allocator : *core_.file_blocks.allocator;
-  const uint64_t cluster_count = std::max<uint64_t>(1, allocator.geometry().cluster_count());
+  Resource& resource = sub_blocks ? core_.sub_blocks : core_.file_blocks;
+  const uint64_t cluster_count =
+      std::max<uint64_t>(1, resource.allocator->geometry().cluster_count());
   const ResourceIndex hint{inode_.fd.cluster() % cluster_count, 0};
-  CO_TRY(Reservation unit, co_await ReserveZeroed(core_, allocator, hint, false));
+  CO_TRY(Reservation unit, co_await ReserveZeroed(core_, resource, hint, false));
   prepared_units_.push_back(std::move(unit));
   co_return base::Ok();
 }
@@ -70,7 +71,7 @@ base::Task<base::Status> DirectoryFile::PrepareToExtend(uint64_t piece_count) {
 base::Task<base::Status> DirectoryFile::MoveToFileBlocks() {
   const uint64_t piece_total = inode_.size_bytes / kMetadataBlockBytes;
   const uint64_t unit_count = inode_.metadata().block_count;
-  CO_TRY(Reservation block, co_await ReserveZeroed(core_, *core_.file_blocks.allocator,
+  CO_TRY(Reservation block, co_await ReserveZeroed(core_, core_.file_blocks,
                                                    {inode_.last_cluster_hint, 0}, false));
   CO_TRY(const uint64_t address, core_.file_blocks.allocator->AddressOf(block.index()));
   std::vector<std::byte> contents(inode_.size_bytes);

@@ -118,7 +118,7 @@ base::Task<base::Status> FillAndLink(VolumeCore& core, Inode& inode, uint64_t in
   const uint64_t length = base::TotalBytes(pieces);
   const bool covers_all = length == kFileBlockBytes;
   const ResourceIndex hint{inode.last_cluster_hint, inode.last_item_hint};
-  CO_TRY(Reservation block, co_await ReserveZeroed(core, *core.file_blocks.allocator, hint,
+  CO_TRY(Reservation block, co_await ReserveZeroed(core, core.file_blocks, hint,
                                                    /*skip_zeroing=*/covers_all));
   inode.last_cluster_hint = block.index().cluster;
   inode.last_item_hint = block.index().item + 1;

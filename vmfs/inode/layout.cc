@@ -5,15 +5,18 @@
 #include <algorithm>
 
 #include "vmfs/inode/block_map.h"
+#include "vmfs/resource/grow.h"
 
 namespace vmfs {
 namespace {
+
+constexpr uint64_t kSubBlocksKept = 1024;
 
 // A sub-block reserved and zeroed, near those the file has.
 base::Task<base::Result<Reservation>> ReserveSubBlock(VolumeCore& core, Inode& inode) {
   const ResourceIndex hint{inode.fd.cluster() % core.sub_blocks.allocator->geometry().cluster_count(),
                            0};
-  return ReserveZeroed(core, *core.sub_blocks.allocator, hint, /*skip_zeroing=*/false);
+  return ReserveZeroed(core, core.sub_blocks, hint, /*skip_zeroing=*/false);
 }
 
 // Descriptor, sub-block cluster, file-block cluster, piece of a pointer block, and one to spare.
@@ -41,11 +44,10 @@ base::Task<base::Status> MoveInlineTo(VolumeCore& core, Inode& inode, MapKind ki
   Address address;
   // An empty file that becomes large gets its blocks as they are written; a sub-block is needed now.
   if (inode.size_bytes > 0 || kind == MapKind::kSubBlocks) {
-    Allocator& allocator = kind == MapKind::kSubBlocks ? *core.sub_blocks.allocator
-                                                       : *core.file_blocks.allocator;
+    Resource& resource = kind == MapKind::kSubBlocks ? core.sub_blocks : core.file_blocks;
     const ResourceIndex hint{inode.last_cluster_hint, inode.last_item_hint};
-    CO_TRY(unit, co_await ReserveZeroed(core, allocator, hint, /*skip_zeroing=*/false));
-    CO_TRY(const uint64_t volume_address, allocator.AddressOf(unit.index()));
+    CO_TRY(unit, co_await ReserveZeroed(core, resource, hint, /*skip_zeroing=*/false));
+    CO_TRY(const uint64_t volume_address, resource.allocator->AddressOf(unit.index()));
     std::array<std::byte, kInlineBytesMax> contents;
     std::copy_n(InlineData(inode.block->bytes()).begin(), kInlineBytesMax, contents.begin());
     CO_TRY_STATUS(co_await WriteAll(core, volume_address, contents));
@@ -84,7 +86,7 @@ base::Task<base::Status> MoveSubBlockToFileBlocks(VolumeCore& core, Inode& inode
     CO_TRY(old_cluster, co_await core.sub_blocks.allocator->Open(old.index().cluster));
     CO_TRY_STATUS(core.sub_blocks.allocator->CheckUsed(old_cluster, old.index()));
     const ResourceIndex hint{inode.last_cluster_hint, inode.last_item_hint};
-    CO_TRY(unit, co_await ReserveZeroed(core, *core.file_blocks.allocator, hint, false));
+    CO_TRY(unit, co_await ReserveZeroed(core, core.file_blocks, hint, false));
     CO_TRY(const uint64_t new_address, core.file_blocks.allocator->AddressOf(unit.index()));
     std::vector<std::byte> contents(kSubBlockBytes);
     const base::IoVec piece{contents.data(), contents.size()};
@@ -220,21 +222,15 @@ base::Task<base::Status> ZeroOnDevice(VolumeCore& core, uint64_t address, uint64
   co_return status;
 }
 
-base::Task<base::Result<Reservation>> ReserveZeroed(VolumeCore& core, Allocator& allocator,
+base::Task<base::Result<Reservation>> ReserveZeroed(VolumeCore& core, Resource& resource,
                                                     ResourceIndex hint, bool skip_zeroing) {
-  auto reserved = co_await allocator.Reserve(hint);
-  if (!reserved && reserved.error().code() == base::Code::kNoSpace &&
-      allocator.pending_count() > 0) {
-    CO_TRY_STATUS(co_await core.journal->CheckpointAll());
-    co_await core.unmapping.Join();
-    reserved = co_await allocator.Reserve(hint);
-  }
-  if (!reserved) co_return reserved.error();
+  CO_TRY(Reservation reserved, co_await ReserveItem(core, resource, hint));
+  const Allocator& allocator = *resource.allocator;
   const uint64_t unit_bytes = allocator.geometry().kind == ResourceKind::kSmallBlock
                                   ? kFileBlockBytes
                                   : allocator.geometry().resource_bytes;
   if (!skip_zeroing) {
-    CO_TRY(const uint64_t address, allocator.AddressOf(reserved->index()));
+    CO_TRY(const uint64_t address, allocator.AddressOf(reserved.index()));
     CO_TRY_STATUS(co_await ZeroOnDevice(core, address, unit_bytes));
   }
   co_return reserved;
@@ -253,7 +249,11 @@ base::Task<base::Status> MakeLayoutFor(VolumeCore& core, Inode& inode, uint64_t 
   if (inode.map_kind == MapKind::kSubBlocks) {
     co_return co_await MoveSubBlockToFileBlocks(core, inode);
   }
-  const bool small = end_bytes <= kSubBlockBytes;
+  // Close to the format's limit, sub-blocks are for directories and pointer blocks.
+  const Allocator& sub_blocks = *core.sub_blocks.allocator;
+  const bool scarce = sub_blocks.resource_count() >= kSubBlocksMax &&
+                      sub_blocks.free_count() <= kSubBlocksKept;
+  const bool small = end_bytes <= kSubBlockBytes && !scarce;
   co_return co_await MoveInlineTo(core, inode, small ? MapKind::kSubBlocks : MapKind::kFileBlocks);
 }
 

@@ -41,7 +41,7 @@ base::Task<base::Status> ConvertToPointerBlocks(VolumeCore& core, Inode& inode);
 
 // Holds a sub-block or file block and makes sure that it reads as zeros; `skip_zeroing` for a caller
 // who writes all of it. Errors: kNoSpace (after waiting for freed items to come back), kIo …
-base::Task<base::Result<Reservation>> ReserveZeroed(VolumeCore& core, Allocator& allocator,
+base::Task<base::Result<Reservation>> ReserveZeroed(VolumeCore& core, Resource& resource,
                                                     ResourceIndex hint, bool skip_zeroing);
 
 // Makes a range of the volume read as zeros, at no cost where the device knows it to be a hole.

@@ -30,7 +30,10 @@ struct Resource {
 
 struct VolumeCore {
   VolumeCore(base::Executor& the_executor, base::BlockDevice& the_device)
-      : executor(the_executor), device(the_device), unmapping(the_executor) {}
+      : executor(the_executor),
+        device(the_device),
+        growth_lock(the_executor),
+        unmapping(the_executor) {}
 
   base::Executor& executor;
   base::BlockDevice& device;
@@ -50,7 +53,8 @@ struct VolumeCore {
   Resource journal_blocks; // .jbc.sf
   Resource file_blocks;    // .fbb.sf: the small blocks
 
-  base::TaskGroup unmapping;  // freed space on its way back to the device and the allocators
+  base::AsyncLock growth_lock;  // one resource file grows at a time
+  base::TaskGroup unmapping;    // freed space on its way back to the device and the allocators
 
   uint32_t NowSeconds() const {
     return static_cast<uint32_t>(executor.WallMicroseconds() / 1'000'000);
@@ -61,10 +65,23 @@ struct VolumeCore {
     return descriptors.allocator->AddressOf({fd.cluster(), fd.item()});
   }
 
-  // Ok when modifications are possible at all: writable, journal running, lease held.
+  // The resource file of a kind that grows; null for others.
+  Resource* ResourceOf(ResourceKind kind) {
+    switch (kind) {
+      case ResourceKind::kFd: return &descriptors;
+      case ResourceKind::kSubBlock: return &sub_blocks;
+      case ResourceKind::kPb2: return &pb2_blocks;
+      case ResourceKind::kSmallBlock: return &file_blocks;
+      default: return nullptr;
+    }
+  }
+
+  // Ok when modifications are possible at all. A lapsed lease is waited for by `FencedDevice`; a
+  // lost one is final.
   base::Status CheckWritable() const {
     if (!writable) return base::Code::kReadOnly;
-    return heartbeat->CheckMayWrite();
+    if (heartbeat->fenced()) return base::Error(base::Code::kFenced, heartbeat->fence_reason());
+    return base::Ok();
   }
 };
 

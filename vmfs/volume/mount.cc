@@ -153,8 +153,9 @@ base::Task<base::Status> MountedCore::StartWriting() {
   heartbeat_options.times = core_.options.lease;
   heartbeat_options.guard = core_.options.guard;
   core_.heartbeat =
-      std::make_unique<Heartbeat>(core_.executor, core_.device, heartbeat_options);
+      std::make_unique<Heartbeat>(core_.executor, raw_device_, heartbeat_options);
   CO_TRY_STATUS(co_await core_.heartbeat->Acquire());
+  device_.SetHeartbeat(core_.heartbeat.get());
   core_.locks = std::make_unique<LockManager>(core_.executor, core_.device, *core_.heartbeat,
                                               static_cast<ReleaseBarrier&>(*this));
   core_.writable = true;

@@ -10,13 +10,15 @@
 #include "vmfs/journal/journal_block_allocation.h"
 #include "vmfs/journal/replay.h"
 #include "vmfs/volume/core.h"
+#include "vmfs/volume/fenced_device.h"
 
 namespace vmfs {
 
 // Carries out a mount, step by step; lives as long as the volume, for the unmount.
 class MountedCore : private JournalClient, private ReleaseBarrier, private TakeoverHandler {
  public:
-  MountedCore(base::Executor& executor, base::BlockDevice& device) : core_(executor, device) {}
+  MountedCore(base::Executor& executor, base::BlockDevice& device)
+      : raw_device_(device), device_(device), core_(executor, device_) {}
   ~MountedCore() override = default;
 
   // Everything up to the point where files can be read and written; `leftover_orphans` are still to
@@ -47,7 +49,7 @@ class MountedCore : private JournalClient, private ReleaseBarrier, private Takeo
   base::Task<base::Status> StopWriting();
   base::Task<base::Status> AlreadyHome();
   base::Task<void> UnmapFreed(std::vector<FreedItem>& source);
-  Resource* ResourceOf(uint8_t kind);
+  Resource& ResourceOf(uint8_t kind);
 
   uint64_t TokenOfLock(uint64_t lock_address) override;
   void OnFreedItems(std::span<const FreedItem> items) override;
@@ -55,6 +57,8 @@ class MountedCore : private JournalClient, private ReleaseBarrier, private Takeo
   base::Task<base::Status> MakeHome() override;
   base::Task<base::Status> Replay(const DeadSlot* dead) override;
 
+  base::BlockDevice& raw_device_;  // for the heartbeat alone
+  FencedDevice device_;
   VolumeCore core_;
   JournalBlock journal_block_;
   std::vector<Orphan> leftover_orphans_;

@@ -10,6 +10,7 @@
 #include "vmfs/inode/directory_file.h"
 #include "vmfs/inode/free_units.h"
 #include "vmfs/inode/layout.h"
+#include "vmfs/resource/grow.h"
 
 namespace vmfs {
 namespace {
@@ -44,15 +45,8 @@ base::Task<base::Status> Names::CheckParent(Inode& parent) {
 
 base::Task<base::Status> Names::PrepareDescriptor(Inode& parent, Created& created) {
   Allocator& descriptors = *core_.descriptors.allocator;
-  const ResourceIndex hint{parent.fd.cluster(), 0};
-  auto reserved = co_await descriptors.Reserve(hint);
-  if (!reserved && reserved.error().code() == base::Code::kNoSpace &&
-      descriptors.pending_count() > 0) {
-    CO_TRY_STATUS(co_await core_.journal->CheckpointAll());
-    reserved = co_await descriptors.Reserve(hint);
-  }
-  if (!reserved) co_return reserved.error();
-  created.descriptor = *std::move(reserved);
+  CO_TRY(created.descriptor,
+         co_await ReserveItem(core_, core_.descriptors, {parent.fd.cluster(), 0}));
   const ResourceIndex index = created.descriptor.index();
   created.fd = FdAddress::Make(static_cast<uint32_t>(index.cluster), index.item);
   CO_TRY(created.lock_address, descriptors.AddressOf(index));
@@ -68,7 +62,7 @@ base::Task<base::Status> Names::PrepareDirectory(Created& created) {
   for (uint32_t i = 0; i < kNewDirectoryUnits; ++i) {
     const ResourceIndex hint{created.fd.cluster() % cluster_count, 0};
     CO_TRY(Reservation unit,
-           co_await ReserveZeroed(core_, *core_.sub_blocks.allocator, hint, false));
+           co_await ReserveZeroed(core_, core_.sub_blocks, hint, false));
     created.units.push_back(std::move(unit));
   }
   co_return base::Ok();

@@ -32,16 +32,10 @@ std::vector<Range> MergeAdjacent(std::vector<Range> ranges) {
 
 }  // namespace
 
-Resource* MountedCore::ResourceOf(uint8_t kind) {
-  switch (static_cast<ResourceKind>(kind)) {
-    case ResourceKind::kFd: return &core_.descriptors;
-    case ResourceKind::kSubBlock: return &core_.sub_blocks;
-    case ResourceKind::kPb2: return &core_.pb2_blocks;
-    case ResourceKind::kSmallBlock: return &core_.file_blocks;
-    default: break;
-  }
-  CHECK(false);
-  return nullptr;
+Resource& MountedCore::ResourceOf(uint8_t kind) {
+  Resource* resource = core_.ResourceOf(static_cast<ResourceKind>(kind));
+  CHECK(resource != nullptr);
+  return *resource;
 }
 
 uint64_t MountedCore::TokenOfLock(uint64_t lock_address) {
@@ -51,7 +45,7 @@ uint64_t MountedCore::TokenOfLock(uint64_t lock_address) {
 void MountedCore::OnFreedItems(std::span<const FreedItem> items) {
   std::vector<FreedItem> with_space;
   for (const FreedItem& item : items) {
-    Resource& resource = *ResourceOf(item.resource);
+    Resource& resource = ResourceOf(item.resource);
     if (item.resource == static_cast<uint8_t>(ResourceKind::kFd)) {
       resource.allocator->Return({item.cluster, item.item});
     } else {
@@ -67,7 +61,7 @@ base::Task<void> MountedCore::UnmapFreed(std::vector<FreedItem>& source) {
   const std::vector<FreedItem> items = std::move(source);
   std::vector<Range> ranges;
   for (const FreedItem& item : items) {
-    const Allocator& allocator = *ResourceOf(item.resource)->allocator;
+    const Allocator& allocator = *ResourceOf(item.resource).allocator;
     const base::Result<uint64_t> address = allocator.AddressOf({item.cluster, item.item});
     const bool is_block = item.resource == static_cast<uint8_t>(ResourceKind::kSmallBlock);
     const uint64_t length = is_block ? kFileBlockBytes : allocator.geometry().resource_bytes;
@@ -82,7 +76,7 @@ base::Task<void> MountedCore::UnmapFreed(std::vector<FreedItem>& source) {
     }
   }
   for (const FreedItem& item : items) {
-    ResourceOf(item.resource)->allocator->Return({item.cluster, item.item});
+    ResourceOf(item.resource).allocator->Return({item.cluster, item.item});
   }
 }
 
