@@ -7,8 +7,10 @@ int main(int argument_count, char** arguments) {
   stratad::CommandLine line("The ESX storage stack for Linux: VMFS-6 volumes and virtual disks.");
   line.app.require_subcommand(1);
   line.app.set_version_flag("--version", std::string("strata ") + STRATA_VERSION);
+  stratad::AddMkfsCommand(line);
   stratad::AddMountCommands(line);
   stratad::AddStatusCommand(line);
+  stratad::AddFileCommands(line);
   try {
     line.app.parse(argument_count, arguments);
   } catch (const CLI::ParseError& error) {

@@ -28,6 +28,8 @@ struct CommandLine {
   int exit_code = kExitOk;
 };
 
+void AddFileCommands(CommandLine& line);
+void AddMkfsCommand(CommandLine& line);
 void AddMountCommands(CommandLine& line);
 void AddStatusCommand(CommandLine& line);
 
