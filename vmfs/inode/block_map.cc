@@ -36,19 +36,20 @@ MapLookup LookUpPointer(const VolumeCore& core, Address pointer_block, uint64_t 
   return result;
 }
 
-MapLookup FoundSlot(const Inode& inode, uint64_t slot) {
-  MapLookup result;
-  if (slot >= kSlotCount) return result;
-  result.kind = MapLookup::Kind::kFound;
-  result.place.entry = static_cast<uint32_t>(slot);
-  result.address = GetSlot(inode.block->bytes(), static_cast<uint32_t>(slot));
-  return result;
-}
-
 MapLookup HoleAbove(uint64_t units) {
   MapLookup result;
   result.kind = MapLookup::Kind::kHoleAbove;
   result.hole_units = units;
+  return result;
+}
+
+// A unit behind what the map kind reaches is a hole: the map changes when it is written.
+MapLookup FoundSlot(const Inode& inode, uint64_t slot) {
+  if (slot >= kSlotCount) return HoleAbove(1);
+  MapLookup result;
+  result.kind = MapLookup::Kind::kFound;
+  result.place.entry = static_cast<uint32_t>(slot);
+  result.address = GetSlot(inode.block->bytes(), static_cast<uint32_t>(slot));
   return result;
 }
 
