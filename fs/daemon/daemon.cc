@@ -16,6 +16,12 @@ namespace {
 constexpr uint64_t kGraceMicroseconds = 5'000'000;
 constexpr uint64_t kGraceStepMicroseconds = 50'000;
 
+// How long the kernel may trust names and attributes. Nobody but the kernel and this daemon, which
+// tells it, changes a VMFS volume; a host folder may change at any time; disks grow while open.
+constexpr uint32_t kOwnValidSeconds = 86'400;
+constexpr uint32_t kSharedValidSeconds = 1;
+constexpr uint32_t kDevicesValidSeconds = 0;
+
 std::string JoinSources(const DatastoreList& datastores) {
   std::string text;
   for (const auto& datastore : datastores) {
@@ -38,12 +44,39 @@ Json ToJson(const FuseSession::Figures& figures) {
   return json;
 }
 
+// The first component of a path, which is taken off it.
+std::string_view TakeComponent(std::string_view& path) {
+  const std::string_view name = path.substr(0, path.find('/'));
+  path.remove_prefix(std::min(path.size(), name.size() + 1));
+  return name;
+}
+
 }  // namespace
+
+struct Daemon::Shown final : public ChangeListener {
+  Shown(Datastore& shown, KernelCache& cache, MountTree& mount_tree)
+      : datastore(shown), kernel_cache(cache), tree(mount_tree) {}
+
+  void NameChanged(fss::InodeNumber parent, std::string_view name) override {
+    kernel_cache.ForgetName(tree.volumes().NumberOf(disks->files(), parent), name);
+  }
+
+  void ContentChanged(fss::InodeNumber inode) override {
+    kernel_cache.ForgetContent(tree.volumes().NumberOf(disks->files(), inode));
+  }
+
+  Datastore& datastore;
+  KernelCache& kernel_cache;
+  MountTree& tree;
+  std::string folder;
+  std::unique_ptr<DiskService> disks;
+};
 
 Daemon::Daemon(base::UringExecutor& executor, const MountOptions& options)
     : executor_(executor),
       options_(options),
       started_us_(executor.NowMicroseconds()),
+      kernel_cache_(executor),
       tasks_(executor),
       closed_changed_(executor),
       unmount_lock_(executor) {}
@@ -61,6 +94,8 @@ base::Task<base::Status> Daemon::Run(StartListener& listener) {
     listener.Started(started);
   }
   co_await WaitForSessions();
+  kernel_cache_.Attach(nullptr);
+  co_await kernel_cache_.Flush();
   closing_status_ = co_await CloseDatastores();
   closed_ = true;
   closed_changed_.NotifyAll();
@@ -83,6 +118,7 @@ base::Task<base::Status> Daemon::Start() {
   CO_TRY_STATUS(BuildTree());
   CO_TRY(volumes_session_, MakeSession(/*devices=*/false));
   CO_TRY_STATUS(co_await MountSession(*volumes_session_));
+  kernel_cache_.Attach(volumes_session_.get());
   CO_TRY(devices_session_, MakeSession(/*devices=*/true));
   CO_TRY_STATUS(co_await MountSession(*devices_session_));
   CO_TRY(termination_, TerminationSource::Create([this] { OnSignal(); }));
@@ -97,11 +133,20 @@ base::Status Daemon::BuildTree() {
   options.gid = getegid();
   options.created_us = executor_.WallMicroseconds() / 1'000'000 * 1'000'000;
   tree_ = std::make_unique<MountTree>(options);
+  fss::NewInode owner;
+  owner.mode = 0600;
+  owner.uid = options.uid;
+  owner.gid = options.gid;
   for (const auto& datastore : datastores_) {
-    folder_names_.push_back(tree_->AddVolume(datastore->file_system()));
+    auto shown = std::make_unique<Shown>(*datastore, kernel_cache_, *tree_);
+    shown->disks =
+        std::make_unique<DiskService>(executor_, datastore->file_system(), *shown, owner);
+    shown->folder = tree_->AddVolume(shown->disks->files());
+    tree_->AddVirtualDisks(shown->folder, shown->disks->tree());
     for (base::BlockDevice* device : datastore->devices()) {
       tree_->AddDevice(device->name(), *device);
     }
+    shown_.push_back(std::move(shown));
   }
   return base::Ok();
 }
@@ -118,9 +163,11 @@ base::Result<std::unique_ptr<FuseSession>> Daemon::MakeSession(bool devices) {
   }
   options.read_only = std::all_of(datastores_.begin(), datastores_.end(),
                                   [](const auto& each) { return each->file_system().read_only(); });
+  options.valid_seconds = options.changed_by_others ? kSharedValidSeconds : kOwnValidSeconds;
   if (devices) {
     options.direct_io = true;
     options.changed_by_others = true;
+    options.valid_seconds = kDevicesValidSeconds;
   } else {
     options.writeback_cache =
         options_.writeback_cache && !options.read_only && !options.changed_by_others;
@@ -151,6 +198,7 @@ base::Task<void> Daemon::WaitForSessions() {
 
 base::Task<base::Status> Daemon::CloseDatastores() {
   base::Status first;
+  for (const auto& shown : shown_) first = co_await shown->disks->Close();
   for (const auto& datastore : datastores_) {
     const base::Status closed = co_await datastore->Close();
     if (closed) continue;
@@ -171,6 +219,10 @@ base::Task<base::Result<Json>> Daemon::Handle(Json& request) {
     base::Result<Json> answer = co_await HandleUnmount(FlagOf(request, "lazy"));
     co_return answer;
   }
+  if (command == "disk") {
+    base::Result<Json> answer = co_await HandleDisk(request);
+    co_return answer;
+  }
   co_return base::Error(base::Code::kInvalidArgument, "unknown command \"" + command + "\"");
 }
 
@@ -182,8 +234,8 @@ base::Task<base::Result<Json>> Daemon::HandleStatus() {
   status["cache"] = volumes_session_->options().writeback_cache ? "writeback" : "writethrough";
   if (!options_.log_path.empty()) status["log"] = options_.log_path;
   Json volumes = Json::array();
-  for (size_t i = 0; i < datastores_.size(); ++i) {
-    CO_TRY(Json volume, co_await DescribeVolume(*datastores_[i], folder_names_[i]));
+  for (const auto& shown : shown_) {
+    CO_TRY(Json volume, co_await DescribeVolume(shown->datastore, shown->folder));
     volumes.push_back(std::move(volume));
   }
   status["volumes"] = std::move(volumes);
@@ -208,6 +260,36 @@ base::Task<base::Result<Json>> Daemon::DescribeVolume(Datastore& datastore,
   volume["files"] = figures.files_total - figures.files_free;
   datastore.Describe(volume);
   co_return volume;
+}
+
+Daemon::Shown* Daemon::FindShown(std::string_view name) {
+  for (const auto& shown : shown_) {
+    if (shown->folder == name || shown->datastore.file_system().uuid() == name) return shown.get();
+  }
+  return nullptr;
+}
+
+// Paths come as seen from the mount point; the volume wants its own.
+base::Task<base::Result<Json>> Daemon::HandleDisk(Json& request) {
+  Shown* shown = nullptr;
+  for (const char* key : {"disk", "to"}) {
+    const std::optional<std::string> given = StringOf(request, key);
+    if (!given) continue;
+    std::string_view path = *given;
+    std::string_view part = TakeComponent(path);
+    if (part == "devices") part = TakeComponent(path);
+    Shown* found = FindShown(TakeComponent(path));
+    if (!found || (part != "volumes" && part != "vdisks")) {
+      co_return base::Error(base::Code::kNotFound, *given + ": lies on no volume of this mount");
+    }
+    if (shown && shown != found) co_return base::Code::kCrossDevice;
+    shown = found;
+    request[key] = std::string(path);
+  }
+  if (!shown) co_return base::Code::kInvalidArgument;
+  base::Result<Json> answer = co_await shown->disks->Handle(request, nullptr);
+  co_await kernel_cache_.Flush();
+  co_return answer;
 }
 
 // Answers only when everything is durable and closed; the process then ends.

@@ -17,7 +17,9 @@
 #include "fs/base/uring_executor.h"
 #include "fs/daemon/control_server.h"
 #include "fs/daemon/datastore.h"
+#include "fs/daemon/disk_service.h"
 #include "fs/daemon/fuse_session.h"
+#include "fs/daemon/kernel_cache.h"
 #include "fs/daemon/mount_point.h"
 #include "fs/daemon/mount_tree.h"
 #include "fs/daemon/termination.h"
@@ -59,6 +61,7 @@ class Daemon final : public ControlHandler {
   base::Task<base::Status> CloseDatastores();
 
   base::Task<base::Result<Json>> HandleStatus();
+  base::Task<base::Result<Json>> HandleDisk(Json& request);
   base::Task<base::Result<Json>> HandleUnmount(bool lazily);
   base::Task<base::Status> Unmount(Detach detach);
   base::Task<base::Status> MountDevicesAgain();
@@ -67,11 +70,16 @@ class Daemon final : public ControlHandler {
 
   base::Task<base::Result<Json>> DescribeVolume(Datastore& datastore, std::string_view folder);
 
+  // A datastore as it is shown: its folder's name, its disks, and what the kernel is told.
+  struct Shown;
+  Shown* FindShown(std::string_view name);
+
   base::UringExecutor& executor_;
   const MountOptions options_;
   const uint64_t started_us_;
+  KernelCache kernel_cache_;
   DatastoreList datastores_;
-  std::vector<std::string> folder_names_;  // of the datastores, in the same order
+  std::vector<std::unique_ptr<Shown>> shown_;  // in the order of the datastores
   std::unique_ptr<MountTree> tree_;
   std::unique_ptr<FuseSession> volumes_session_;
   std::unique_ptr<FuseSession> devices_session_;

@@ -21,11 +21,6 @@ constexpr uint64_t kTrimStepMicroseconds = 100'000;
 constexpr uint64_t kIdleMicroseconds = 1'000'000;
 constexpr unsigned kBackgroundRequestsMax = 256;
 
-// How long the kernel may trust names and attributes, in seconds. Nobody but the kernel changes
-// them unless the files are shared with others.
-constexpr double kOwnValidSeconds = 86'400;
-constexpr double kSharedValidSeconds = 1;
-
 // mount(8) options end at a comma, which a path may contain.
 std::string EscapeOption(std::string_view value) {
   std::string escaped;
@@ -60,7 +55,7 @@ FuseServer::FuseServer(base::UringExecutor& executor, fss::Switch& tree,
     : executor_(executor),
       tree_(tree),
       options_(options),
-      valid_seconds_(options.changed_by_others ? kSharedValidSeconds : kOwnValidSeconds),
+      valid_seconds_(options.valid_seconds),
       buffers_(options.buffer_count_max),
       changed_(executor) {}
 

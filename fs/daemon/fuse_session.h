@@ -33,11 +33,12 @@ class FuseSession {
     std::string subtype = "strata";
     bool allow_other = false;
     bool read_only = false;
-    bool writeback_cache = false;    // the kernel delays writes and owns sizes and times
-    bool direct_io = false;          // no page cache at all: every size and byte is always current
-    bool changed_by_others = false;  // files change behind the kernel: cache little
-    uint32_t time_step_ns = 1000;    // granularity of the drivers' times
-    size_t buffer_count_max = 128;   // of 1 MiB each, used as far as requests need them
+    bool writeback_cache = false;     // the kernel delays writes and owns sizes and times
+    bool direct_io = false;           // no page cache at all: every size and byte is always current
+    bool changed_by_others = false;   // files change behind the kernel: cache no data or listing
+    uint32_t valid_seconds = 86'400;  // how long the kernel may trust names and attributes
+    uint32_t time_step_ns = 1000;     // granularity of the drivers' times
+    size_t buffer_count_max = 128;    // of 1 MiB each, used as far as requests need them
   };
 
   struct Figures {

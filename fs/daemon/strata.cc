@@ -11,6 +11,7 @@ int main(int argument_count, char** arguments) {
   stratad::AddMountCommands(line);
   stratad::AddStatusCommand(line);
   stratad::AddFileCommands(line);
+  stratad::AddDiskCommands(line);
   try {
     line.app.parse(argument_count, arguments);
   } catch (const CLI::ParseError& error) {

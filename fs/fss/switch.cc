@@ -54,8 +54,12 @@ void Switch::Graft(InodeNumber upper_directory, FileSystem& file_system) {
 }
 
 InodeNumber Switch::RootOf(const FileSystem& file_system) const {
+  return NumberOf(file_system, file_system.root());
+}
+
+InodeNumber Switch::NumberOf(const FileSystem& file_system, InodeNumber inode) const {
   for (uint64_t index = 1; index < members_.size(); ++index) {
-    if (members_[index].file_system == &file_system) return Pack(index, file_system.root());
+    if (members_[index].file_system == &file_system) return Pack(index, inode);
   }
   return 0;
 }

@@ -29,6 +29,9 @@ class Switch final : public FileSystem {
   // The inode of the root of a grafted file system as seen through the switch; 0 if it is none.
   InodeNumber RootOf(const FileSystem& file_system) const;
 
+  // A grafted file system's inode as seen through the switch; 0 if it is not grafted.
+  InodeNumber NumberOf(const FileSystem& file_system, InodeNumber inode) const;
+
   // As the methods without At, for the file system an inode lies on.
   base::Task<base::Result<StatFs>> GetStatFsAt(InodeNumber inode);
   base::Task<base::Status> SyncAt(InodeNumber inode);

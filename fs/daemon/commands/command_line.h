@@ -28,6 +28,7 @@ struct CommandLine {
   int exit_code = kExitOk;
 };
 
+void AddDiskCommands(CommandLine& line);
 void AddFileCommands(CommandLine& line);
 void AddMkfsCommand(CommandLine& line);
 void AddMountCommands(CommandLine& line);

@@ -1,0 +1,77 @@
+#include "fs/daemon/disk_guard.h"
+
+#include <utility>
+
+namespace stratad {
+namespace {
+
+// Reports to OpenDisks when a plain file is closed.
+class GuardedFile final : public fss::ForwardingFile {
+ public:
+  GuardedFile(std::unique_ptr<fss::File> below, disklib::OpenDisks& open_disks, bool writes)
+      : ForwardingFile(std::move(below)),
+        open_disks_(open_disks),
+        inode_(ForwardingFile::inode()),
+        writes_(writes) {}
+
+  ~GuardedFile() override { open_disks_.CloseFile(inode_, writes_); }
+
+ private:
+  disklib::OpenDisks& open_disks_;
+  const fss::InodeNumber inode_;
+  const bool writes_;
+};
+
+}  // namespace
+
+base::Status DiskGuard::CheckFree(fss::InodeNumber inode) const {
+  const disklib::DiskHolder* holder = open_disks_.HolderOf(inode);
+  if (!holder) return base::Ok();
+  return base::Error(base::Code::kBusy, holder->Describe());
+}
+
+base::Task<base::Status> DiskGuard::CheckNameFree(fss::InodeNumber parent, std::string_view name) {
+  if (open_disks_.List().empty()) co_return base::Ok();
+  const base::Result<fss::Attributes> found = co_await below().Lookup(parent, name);
+  if (!found) co_return base::Ok();
+  below().Forget(found->inode, 1);
+  co_return CheckFree(found->inode);
+}
+
+base::Task<base::Result<fss::Attributes>> DiskGuard::SetAttributes(fss::InodeNumber inode,
+                                                                   fss::AttributeChange change) {
+  if (change.size_bytes) CO_TRY_STATUS(CheckFree(inode));
+  base::Result<fss::Attributes> changed = co_await below().SetAttributes(inode, change);
+  co_return changed;
+}
+
+base::Task<base::Status> DiskGuard::Unlink(fss::InodeNumber parent, std::string_view name) {
+  CO_TRY_STATUS(co_await CheckNameFree(parent, name));
+  const base::Status removed = co_await below().Unlink(parent, name);
+  co_return removed;
+}
+
+base::Task<base::Status> DiskGuard::Rename(fss::InodeNumber from_parent, std::string_view from_name,
+                                           fss::InodeNumber to_parent, std::string_view to_name,
+                                           bool no_replace) {
+  CO_TRY_STATUS(co_await CheckNameFree(from_parent, from_name));
+  CO_TRY_STATUS(co_await CheckNameFree(to_parent, to_name));
+  const base::Status renamed =
+      co_await below().Rename(from_parent, from_name, to_parent, to_name, no_replace);
+  co_return renamed;
+}
+
+base::Task<base::Result<std::unique_ptr<fss::File>>> DiskGuard::Open(fss::InodeNumber inode,
+                                                                     fss::OpenMode mode) {
+  const bool writes = mode != fss::OpenMode::kRead;
+  CO_TRY_STATUS(open_disks_.OpenFile(inode, writes));
+  base::Result<std::unique_ptr<fss::File>> opened = co_await below().Open(inode, mode);
+  if (!opened) {
+    open_disks_.CloseFile(inode, writes);
+    co_return opened.error();
+  }
+  co_return std::unique_ptr<fss::File>(
+      std::make_unique<GuardedFile>(std::move(*opened), open_disks_, writes));
+}
+
+}  // namespace stratad

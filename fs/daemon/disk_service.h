@@ -1,0 +1,61 @@
+// `DiskService`: everything about the virtual disks of one volume, put together.
+//
+// The session that shows files goes through `files()`; disklib works through a side door that tells
+// the kernel of changes; `tree()` shows the disks; `Handle` runs the operations of `strata disk`.
+// Thread rule: the volume's executor. Place in the stack: wiring between a datastore, disklib and
+// the sessions.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "disklib/file_backend.h"
+#include "disklib/lib.h"
+#include "disklib/new_extents.h"
+#include "disklib/open_disks.h"
+#include "disklib/vdisk.h"
+#include "fs/base/executor.h"
+#include "fs/daemon/disk_guard.h"
+#include "fs/daemon/json.h"
+#include "fs/daemon/side_door.h"
+#include "fs/daemon/vdisk_tree.h"
+
+namespace stratad {
+
+class DiskService {
+ public:
+  // `volume` and `listener` outlive the service. New files belong to `owner`.
+  DiskService(base::Executor& executor, fss::FileSystem& volume, ChangeListener& listener,
+              fss::NewInode owner);
+
+  fss::FileSystem& files() { return guard_; }
+
+  fss::FileSystem& tree() { return tree_; }
+
+  disklib::Lib& lib() { return lib_; }
+
+  // Runs {"action": "create"|"info"|"rename"|"delete"|"extend", "disk": PATH, …}; paths start at
+  // the volume's root. `progress` may be null. Errors: kInvalidArgument for a request without
+  // sense, those of the operation.
+  base::Task<base::Result<Json>> Handle(Json& request, disklib::Progress* progress);
+
+  // Gives back what the tree holds on the volume, before that is unmounted.
+  base::Task<base::Status> Close();
+
+ private:
+  base::Task<base::Result<Json>> Create(Json& request, disklib::Progress* progress);
+  base::Task<base::Result<Json>> Info(Json& request);
+  base::Task<base::Result<Json>> Rename(Json& request);
+  base::Task<base::Result<Json>> Extend(Json& request, disklib::Progress* progress);
+
+  SideDoor door_;
+  disklib::FileBackend backend_;
+  disklib::OpenDisks open_disks_;
+  disklib::Lib lib_;
+  disklib::VDisks disks_;
+  VdiskTree tree_;
+  DiskGuard guard_;
+};
+
+}  // namespace stratad
