@@ -1,8 +1,8 @@
 // The logical volume of 1 to 32 devices, seen as one `BlockDevice` addressed by volume offset.
 //
 // Reads the LVM headers, puts the devices in order and maps volume offsets to device offsets
-// (vmfs/FORMAT.md, "LVM"). Thread rule: the executor of the devices. Place in the stack: between the
-// devices (PSA, files) and everything else of `vmfs`, which knows volume offsets only.
+// (vmfs/FORMAT.md, "LVM"). Thread rule: the executor of the devices. Place in the stack: between
+// the devices (PSA, files) and everything else of `vmfs`, which knows volume offsets only.
 #pragma once
 
 #include <cstddef>
@@ -37,8 +37,8 @@ struct LvmDeviceInfo {
   std::vector<LvmPeEntry> extents;
 };
 
-// A volume put together: `devices` as given, `runs` in volume order without gap or overlap, adjacent
-// ones of one device merged.
+// A volume put together: `devices` as given, `runs` in volume order without gap or overlap,
+// adjacent ones of one device merged.
 struct LvmVolume {
   base::Uuid uuid;
   uint64_t size_bytes = 0;
@@ -48,7 +48,7 @@ struct LvmVolume {
 
 // Puts devices together; pure. Errors: kCorrupt (the headers contradict each other, runs overlap or
 // leave the device), kNotFound (a device of the volume is missing), kInvalidArgument (one device
-// twice, or devices of different volumes), kOutOfRange (the device is smaller than its header says).
+// twice, or devices of different volumes), kOutOfRange (a device smaller than its header says).
 base::Result<LvmVolume> AssembleLvm(std::vector<LvmDeviceInfo> devices);
 
 // Reads the headers of one device. Errors: kNotRecognized (no LVM header; the message names the

@@ -1,8 +1,8 @@
 // `RawVolume`: a VMFS-6 volume read straight from its device with the pure decoders.
 //
 // For what must not trust or disturb the mounted volume's own code: the checker, `volume info` and
-// `dump`. Reads only. An overlay of 4 KiB blocks stands over the device, so that a valid journal can
-// be seen as if it had been replayed. Thread rule: the device's executor.
+// `dump`. Reads only. An overlay of 4 KiB blocks stands over the device, so that a valid journal
+// can be seen as if it had been replayed. Thread rule: the device's executor.
 #pragma once
 
 #include <array>
@@ -54,7 +54,9 @@ class RawVolume {
   const Superblock& superblock() const { return superblock_; }
   // Our mark, or why there is none (kNotRecognized: a foreign volume).
   const base::Result<StrataMark>& mark() const { return mark_; }
-  bool is_ours() const { return mark_.has_value() || mark_.error().code() != base::Code::kNotRecognized; }
+  bool is_ours() const {
+    return mark_.has_value() || mark_.error().code() != base::Code::kNotRecognized;
+  }
   base::BlockDevice& device() { return device_; }
   uint64_t size_bytes() const { return device_.size_bytes(); }
   uint64_t block_count() const { return device_.size_bytes() / kFileBlockBytes; }
@@ -103,7 +105,8 @@ class RawVolume {
                                                             uint64_t bytes_max);
 
  private:
-  explicit RawVolume(base::BlockDevice& device) : device_(device), mark_(base::Code::kNotRecognized) {}
+  explicit RawVolume(base::BlockDevice& device)
+      : device_(device), mark_(base::Code::kNotRecognized) {}
   base::Task<base::Status> LoadSystemFile(FdAddress fd, uint64_t metadata_address);
   base::Task<base::Status> LoadHeader(ResourceKind kind, uint64_t header_offset);
   base::Task<base::Status> WalkPointers(Address address, uint32_t level, uint64_t* index,

@@ -183,7 +183,9 @@ TEST(AffinityList, CountsAlwaysAddUpToTheAllocatedBlocks) {
   EncodeNewCluster(StandardGeometry(ResourceKind::kSmallBlock, 512), 0, block);
   const auto sum = [&] {
     uint32_t total = 0;
-    for (uint32_t i = 0; i < kAffinityEntriesMax; ++i) total += GetAffinityEntry(block, i).block_count;
+    for (uint32_t i = 0; i < kAffinityEntriesMax; ++i) {
+      total += GetAffinityEntry(block, i).block_count;
+    }
     return total;
   };
   for (uint32_t i = 1; i <= 400; ++i) AddAffinity(block, FdAddress::Make(i, 0), 1);

@@ -127,7 +127,8 @@ TEST_F(LvmDeviceTest, ComparesAndWritesOnTheRightDevice) {
   ASSERT_TRUE(
       RunSync(files_.executor(), volume->CompareAndWrite(offset, old_bytes, new_bytes)));
   EXPECT_EQ(files_.ReadDevice(kLvmDataOffset, 512, 1), new_bytes);
-  const auto again = RunSync(files_.executor(), volume->CompareAndWrite(offset, old_bytes, new_bytes));
+  const auto again =
+      RunSync(files_.executor(), volume->CompareAndWrite(offset, old_bytes, new_bytes));
   ASSERT_FALSE(again);
   EXPECT_EQ(again.error().code(), Code::kMiscompare);
 }
@@ -136,7 +137,8 @@ TEST_F(LvmDeviceTest, RefusesWhatLiesBehindTheEnd) {
   const auto volume = Open();
   std::vector<std::byte> bytes(4096);
   const base::IoVec piece{bytes.data(), bytes.size()};
-  const auto status = RunSync(files_.executor(), volume->Read({3 * kUnitBytes, std::span(&piece, 1)}));
+  const auto status =
+      RunSync(files_.executor(), volume->Read({3 * kUnitBytes, std::span(&piece, 1)}));
   ASSERT_FALSE(status);
   EXPECT_EQ(status.error().code(), Code::kOutOfRange);
 }

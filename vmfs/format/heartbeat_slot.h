@@ -76,8 +76,8 @@ constexpr uint32_t HeartbeatIndex(uint64_t address) {
 // A slot as mkfs leaves it: free, never used.
 HeartbeatSlot MakeFreeHeartbeatSlot(uint64_t own_address);
 
-// `bytes` hold at least the slot's first sector. Errors: kCorrupt (unknown state, wrong own address,
-// in use without an owner).
+// `bytes` hold at least the slot's first sector. Errors: kCorrupt (unknown state, wrong own
+// address, in use without an owner).
 base::Result<HeartbeatSlot> DecodeHeartbeatSlot(std::span<const std::byte> bytes,
                                                 uint64_t expected_address);
 

@@ -21,7 +21,7 @@
 
 namespace vmfs {
 
-inline constexpr uint32_t kJournalSlotCount = 511;  // slots 1 … 511 of the block; slot 0 is header
+inline constexpr uint32_t kJournalSlotCount = 511;  // slots 1 to 511; slot 0 is the header
 inline constexpr uint32_t kJournalSectorBytes = 512;
 inline constexpr uint32_t kTransactionImagesMax = 63;
 inline constexpr uint32_t kOrphansMax = 128;

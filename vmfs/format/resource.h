@@ -1,4 +1,4 @@
-// Resource files: a header, then groups of clusters of allocatable things, each cluster with a lock.
+// Resource files: a header, then groups of clusters of allocatable things, each with a lock.
 //
 // `.fbb.sf` (file blocks), `.fdc.sf` (descriptors), `.sbc.sf` (sub-blocks), `.pb2.sf` (system
 // pointer blocks) and `.jbc.sf` (journal blocks) share this shape (vmfs/FORMAT.md, "Resource
@@ -118,8 +118,9 @@ struct ResourceGeometry {
                : (resource_count + resources_per_cluster - 1) / resources_per_cluster;
   }
   uint64_t group_count() const {
-    return clusters_per_group == 0 ? 0
-                                   : (cluster_count() + clusters_per_group - 1) / clusters_per_group;
+    return clusters_per_group == 0
+               ? 0
+               : (cluster_count() + clusters_per_group - 1) / clusters_per_group;
   }
   // Number of resources cluster `cluster` really has: less than resources_per_cluster in the last.
   uint32_t ResourcesIn(uint64_t cluster) const;
@@ -130,7 +131,9 @@ struct ResourceGeometry {
   }
   // File offset of a cluster's lock block; its metadata block follows.
   uint64_t LockOffset(uint64_t cluster) const;
-  uint64_t MetadataOffset(uint64_t cluster) const { return LockOffset(cluster) + kMetadataBlockBytes; }
+  uint64_t MetadataOffset(uint64_t cluster) const {
+    return LockOffset(cluster) + kMetadataBlockBytes;
+  }
   // File offset of an item. Not for small blocks.
   uint64_t ItemOffset(uint64_t cluster, uint32_t item) const;
   uint64_t ItemOffset(ResourceIndex index) const { return ItemOffset(index.cluster, index.item); }

@@ -140,8 +140,9 @@ void Walk::LoadBlock(uint32_t block, MapNibble nibble) {
     loaded.slots[slot] = header->is_free(slot) ? 0 : kUsed;
   }
   if (nibble.never_written || nibble.has_free != (header->free_count > 0)) {
-    Error(FindingCode::kDirectoryMap, "block {}: the map's nibble is {:#x}, {} of its slots are free",
-          block, nibble.Encode(), uint16_t{header->free_count});
+    Error(FindingCode::kDirectoryMap,
+          "block {}: the map's nibble is {:#x}, {} of its slots are free", block, nibble.Encode(),
+          uint16_t{header->free_count});
   }
 }
 

@@ -2,8 +2,8 @@
 //
 // Reads straight from the device with the decoders of `vmfs/format`; changes nothing. A valid
 // journal of ours is replayed into memory first, so that the check sees what the next mount will.
-// Memory: a bit or two per block, 24 bytes per descriptor, one directory at a time. Thread rule: the
-// device's executor. The order of the phases is the order in which repairs have to be made.
+// Memory: a bit or two per block, 24 bytes per descriptor, one directory at a time. Thread rule:
+// the device's executor. The order of the phases is the order in which repairs have to be made.
 #pragma once
 
 #include <cstddef>
@@ -27,9 +27,9 @@ struct FsckOptions {
   size_t findings_max = 1000;  // further ones are counted only
 };
 
-// Checks the volume on these devices. `options` outlives the call. A damaged volume is a report, not
-// an error. Errors: kNotRecognized (no VMFS volume at all), kVersionUnsupported, kNotFound (a device
-// is missing), kInterrupted.
+// Checks the volume on these devices. `options` outlives the call. A damaged volume is a report,
+// not an error. Errors: kNotRecognized (no VMFS volume at all), kVersionUnsupported, kNotFound (a
+// device is missing), kInterrupted.
 base::Task<base::Result<FsckReport>> CheckDevices(std::span<base::BlockDevice* const> devices,
                                                   FsckOptions& options);
 

@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <set>
 
-#include "fs/base/aligned_buffer.h"
+#include "vmfs/cluster_reader.h"
 #include "vmfs/fsck/state.h"
 
 namespace vmfs::fsck {
@@ -10,31 +10,6 @@ namespace {
 
 using base::Status;
 using base::Task;
-
-constexpr uint64_t kPieceBytes = 1 << 20;
-
-// Reads cluster headers through a 1 MiB window, so that neighbours cost one read.
-class HeaderWindow {
- public:
-  explicit HeaderWindow(State& state) : state_(state), buffer_(kPieceBytes) {}
-
-  // The header's two blocks; empty when they cannot be read.
-  Task<std::span<const std::byte>> At(uint64_t address) {
-    const uint64_t begin = address / kPieceBytes * kPieceBytes;
-    if (!valid_ || begin != begin_) {
-      begin_ = begin;
-      valid_ = co_await state_.Read(begin, buffer_.span());
-    }
-    if (!valid_) co_return std::span<const std::byte>();
-    co_return buffer_.span().subspan(address - begin, kClusterHeaderBytes);
-  }
-
- private:
-  State& state_;
-  base::AlignedBuffer buffer_;
-  uint64_t begin_ = 0;
-  bool valid_ = false;
-};
 
 void CheckResourceHeader(State& state, ResourceKind kind) {
   const ResourceGeometry& geometry = state.volume().geometry(kind);
@@ -67,8 +42,8 @@ void CheckAffinityList(State& state, uint64_t cluster, const ClusterMetadata& me
     sum += entry.block_count;
     if (i >= count && (entry.fd != 0 || entry.block_count != 0)) {
       state.Warning(FindingCode::kAffinity,
-                    "small-block cluster {}: affinity entry {} is used, the list has {}", cluster, i,
-                    count);
+                    "small-block cluster {}: affinity entry {} is used, the list has {}", cluster,
+                    i, count);
     }
     if (i == 0 || i >= count) continue;
     if (!FdAddress(entry.fd).is_valid() || !owners.insert(entry.fd).second) {
@@ -151,18 +126,19 @@ void CheckCluster(State& state, const ResourceGeometry& geometry, uint64_t clust
 Task<Status> CheckKind(State& state, ResourceKind kind) {
   CheckResourceHeader(state, kind);
   const ResourceGeometry& geometry = state.volume().geometry(kind);
-  HeaderWindow window(state);
+  ClusterReader reader(state.volume());
   for (uint64_t cluster = 0; cluster < geometry.cluster_count(); ++cluster) {
     if (cluster % 64 == 0) {
       CO_TRY_STATUS(state.Progress(NameOf(kind), cluster, geometry.cluster_count()));
     }
-    const auto address = state.volume().ClusterAddress(kind, cluster);
-    if (!address) {
-      state.Error(FindingCode::kSystemFile, "{}", address.error().message());
-      continue;
+    const auto header = co_await reader.Read(kind, cluster);
+    if (header) {
+      CheckCluster(state, geometry, cluster, header->address, header->bytes);
+    } else {
+      const bool is_damage = header.error().code() == base::Code::kCorrupt;
+      state.Error(is_damage ? FindingCode::kSystemFile : FindingCode::kUnreadable,
+                  "{} cluster {}: {}", NameOf(kind), cluster, header.error().message());
     }
-    const std::span<const std::byte> bytes = co_await window.At(*address);
-    if (!bytes.empty()) CheckCluster(state, geometry, cluster, *address, bytes);
   }
   co_return base::Ok();
 }

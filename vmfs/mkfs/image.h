@@ -1,8 +1,8 @@
 // The bytes of a fresh volume, block by block: what mkfs writes.
 //
 // Pure functions of a layout and an identity: every byte as ESXi leaves it, but for our mark, the
-// owner of the root and the sub-block kept as zeros (vmfs/FORMAT.md, "A fresh volume"). Thread rule:
-// plain values.
+// owner of the root and the sub-block kept as zeros (vmfs/FORMAT.md, "A fresh volume"). Thread
+// rule: plain values.
 #pragma once
 
 #include <cstddef>

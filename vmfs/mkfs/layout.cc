@@ -134,7 +134,8 @@ base::Result<std::vector<uint64_t>> PlanUnits(std::span<const uint64_t> device_b
   }
   if (volume_bytes && total < wanted) {
     return base::Error(base::Code::kNoSpace,
-                       fmt::format("mkfs: a volume of {} MiB was asked for, the devices hold {} MiB",
+                       fmt::format("mkfs: a volume of {} MiB was asked for, the devices hold "
+                                   "{} MiB",
                                    wanted * 256, total * 256));
   }
   if (total > kVolumeBytesMax / kUnitBytes) {

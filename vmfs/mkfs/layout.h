@@ -1,6 +1,7 @@
 // What mkfs will put where: sizes of the resource files and the blocks of every system file.
 //
-// Pure functions of the volume's size (vmfs/FORMAT.md, "A fresh volume"). Thread rule: plain values.
+// Pure functions of the volume's size (vmfs/FORMAT.md, "A fresh volume"). Thread rule: plain
+// values.
 #pragma once
 
 #include <array>

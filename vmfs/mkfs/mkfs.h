@@ -2,7 +2,7 @@
 //
 // Crash rule: what made the target a volume before is wiped first, the superblock and the LVM
 // headers are written last, each step behind a flush; so an interrupted mkfs leaves nothing that
-// anybody takes for a volume (vmfs/FORMAT.md, "A fresh volume"). Thread rule: the devices' executor.
+// anybody takes for a volume (vmfs/FORMAT.md, "Crash rules"). Thread rule: the devices' executor.
 // Whether the target holds something worth keeping is the caller's question (`existing.h`).
 #pragma once
 
