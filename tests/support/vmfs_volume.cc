@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "vmfs/fsck/fsck.h"
 #include "vmfs/lvm_device.h"
 #include "vmfs/mkfs/mkfs.h"
 
@@ -61,6 +62,18 @@ void SimVolume::Crash() {
   (void)lvm_.release();
 }
 
-std::string SimVolume::Check() { return {}; }
+std::string SimVolume::Check() {
+  const std::array<base::BlockDevice*, 1> devices{disk_.get()};
+  FsckOptions options;
+  const auto report = base::RunSync(
+      executor_, CheckDevices(std::span<base::BlockDevice* const>(devices), options));
+  if (!report) return report.error().message();
+  std::string text;
+  for (const Finding& finding : report->findings) {
+    if (finding.severity == FindingSeverity::kInfo) continue;
+    text += std::string(NameOf(finding.code)) + ": " + finding.text + "\n";
+  }
+  return text;
+}
 
 }  // namespace vmfs
