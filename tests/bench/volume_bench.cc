@@ -3,14 +3,14 @@
 // Usage: volume_bench IMAGE [SECONDS]. Makes a volume in IMAGE (created, sparse), and prints
 // operations per second for reads, writes, creates and unlinks. Measured by hand, not by ctest.
 
-#include <fmt/format.h>
-#include <unistd.h>
-
 #include <array>
 #include <cstdlib>
 #include <functional>
 #include <string>
 #include <vector>
+
+#include <fmt/format.h>
+#include <unistd.h>
 
 #include "fs/base/aligned_buffer.h"
 #include "fs/base/file_device.h"
@@ -150,8 +150,8 @@ class Bench {
     return base::RunSync(*executor_, std::move(task));
   }
 
-  void Measure(const char* what, fss::File& file, bool write, bool sequential,
-               uint64_t block_bytes, int depth) {
+  void Measure(const char* what, fss::File& file, bool write, bool sequential, uint64_t block_bytes,
+               int depth) {
     const uint64_t start_us = executor_->NowMicroseconds();
     const Worker worker{file, write, sequential, block_bytes, start_us + seconds_ * 1'000'000};
     uint64_t done = 0;

@@ -10,7 +10,7 @@
 namespace vmfs {
 namespace {
 
-// One line: offset, two spaces, sixteen bytes; "tt" is a time. Answers the number of bytes compared.
+// One line: offset, two spaces, sixteen bytes; "tt" is a time. Answers how many were compared.
 int CompareLine(const std::string& line, const std::vector<std::byte>& block) {
   const size_t offset = std::stoul(line.substr(0, 4), nullptr, 16);
   std::istringstream bytes(line.substr(6, 47));

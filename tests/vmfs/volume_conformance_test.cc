@@ -16,10 +16,13 @@ class VmfsUnderTest : public FileSystemUnderTest {
     if (!mounted) ADD_FAILURE() << mounted.error().message();
     CHECK(mounted.has_value());
   }
+
   ~VmfsUnderTest() override = default;
 
   base::Executor& executor() override { return executor_; }
+
   FileSystem& file_system() override { return volume_.volume(); }
+
   void CheckUnmounted() override {
     volume_.LetGo();
     EXPECT_EQ(volume_.Check(), "");
@@ -40,8 +43,7 @@ FileSystemFactory VmfsFactory() {
   return factory;
 }
 
-INSTANTIATE_TEST_SUITE_P(Vmfs, FileSystemConformance, testing::Values(VmfsFactory()),
-                         FactoryName);
+INSTANTIATE_TEST_SUITE_P(Vmfs, FileSystemConformance, testing::Values(VmfsFactory()), FactoryName);
 
 }  // namespace
 }  // namespace fss

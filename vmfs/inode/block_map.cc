@@ -1,8 +1,8 @@
 #include "vmfs/inode/block_map.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+
+#include <fmt/format.h>
 
 namespace vmfs {
 namespace {
@@ -19,11 +19,10 @@ base::Error Corrupt(const Inode& inode, std::string_view what) {
 MapLookup LookUpPointer(const VolumeCore& core, Address pointer_block, uint64_t entry) {
   MapLookup result;
   const base::Result<uint64_t> address = ResolveAddress(core, pointer_block);
-  const bool is_pointer_block = pointer_block.kind() == AddressKind::kSubBlock ||
-                                pointer_block.kind() == AddressKind::kPb2;
+  const bool is_pointer_block =
+      pointer_block.kind() == AddressKind::kSubBlock || pointer_block.kind() == AddressKind::kPb2;
   if (!address || !is_pointer_block) return result;
-  const uint64_t piece_address =
-      *address + entry / kPointersPerPiece * kMetadataBlockBytes;
+  const uint64_t piece_address = *address + entry / kPointersPerPiece * kMetadataBlockBytes;
   result.place.piece = core.cache->Peek(piece_address);
   if (!result.place.piece) {
     result.kind = MapLookup::Kind::kMissingBlock;
@@ -67,8 +66,7 @@ base::Result<uint64_t> ResolveAddress(const VolumeCore& core, Address address) {
     case AddressKind::kPb2: return core.pb2_blocks.allocator->AddressOf(address.index());
     default: break;
   }
-  return base::Error(base::Code::kCorrupt,
-                     fmt::format("block map names {}", address.ToString()));
+  return base::Error(base::Code::kCorrupt, fmt::format("block map names {}", address.ToString()));
 }
 
 MapLookup LookUpUnit(const VolumeCore& core, const Inode& inode, uint64_t index) {
@@ -146,8 +144,7 @@ base::Task<base::Result<MapLookup>> FindUnit(VolumeCore& core, Inode& inode, uin
 }
 
 base::Task<base::Result<FileRun>> FindRun(VolumeCore& core, Inode& inode, uint64_t offset_bytes) {
-  CO_TRY(const MapLookup lookup,
-         co_await FindUnit(core, inode, offset_bytes / inode.unit_bytes));
+  CO_TRY(const MapLookup lookup, co_await FindUnit(core, inode, offset_bytes / inode.unit_bytes));
   if (lookup.kind == MapLookup::Kind::kHoleAbove) {
     FileRun run;
     run.is_hole = true;

@@ -23,18 +23,18 @@ struct FileRun {
 
 // Where the address of one unit is kept: a slot of the descriptor or an entry of a pointer block.
 struct MapPlace {
-  BlockRef piece;       // 4 KiB piece of a pointer block; none: a slot of the descriptor
-  uint32_t entry = 0;   // slot number, or index in the piece
+  BlockRef piece;      // 4 KiB piece of a pointer block; none: a slot of the descriptor
+  uint32_t entry = 0;  // slot number, or index in the piece
 };
 
 // Outcome of a plain lookup.
 struct MapLookup {
   enum class Kind : uint8_t { kFound, kHoleAbove, kMissingBlock, kCorrupt };
   Kind kind = Kind::kCorrupt;
-  Address address;                 // kFound: may be a hole itself
-  MapPlace place;                  // kFound: where the address is kept
-  uint64_t missing_address = 0;    // kMissingBlock: what to load before asking again
-  uint64_t hole_units = 1;         // kHoleAbove: units up to the end of the missing pointer block
+  Address address;               // kFound: may be a hole itself
+  MapPlace place;                // kFound: where the address is kept
+  uint64_t missing_address = 0;  // kMissingBlock: what to load before asking again
+  uint64_t hole_units = 1;       // kHoleAbove: units up to the end of the missing pointer block
 };
 
 // Looks up unit `index` with what is in memory.

@@ -32,6 +32,7 @@ class BufferSlice {
     }
     view_ = pieces_;
   }
+
   BufferSlice(const BufferSlice&) = delete;
   BufferSlice& operator=(const BufferSlice&) = delete;
 

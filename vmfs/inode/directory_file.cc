@@ -1,8 +1,8 @@
 #include "vmfs/inode/directory_file.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+
+#include <fmt/format.h>
 
 #include "vmfs/inode/block_map.h"
 #include "vmfs/inode/layout.h"
@@ -23,9 +23,8 @@ base::Task<base::Result<BlockRef>> DirectoryFile::Piece(uint64_t piece_index) {
   }
   CO_TRY(const FileRun run, co_await FindRun(core_, inode_, offset));
   if (run.is_hole) {
-    co_return base::Error(base::Code::kCorrupt,
-                          fmt::format("read directory {}: piece {} is a hole",
-                                      inode_.fd.ToString(), piece_index));
+    co_return base::Error(base::Code::kCorrupt, fmt::format("read directory {}: piece {} is a hole",
+                                                            inode_.fd.ToString(), piece_index));
   }
   co_return co_await core_.cache->Get(run.address);
 }
@@ -56,8 +55,7 @@ base::Task<base::Status> DirectoryFile::PrepareToExtend(uint64_t piece_count) {
   prepared_units_.clear();
   moved_pieces_.clear();
   CO_TRY_STATUS(co_await LockOnDisk(core_, inode_));
-  if (inode_.map_kind == MapKind::kSubBlocks &&
-      wanted > uint64_t{kSubBlocksMax} * kSubBlockBytes) {
+  if (inode_.map_kind == MapKind::kSubBlocks && wanted > uint64_t{kSubBlocksMax} * kSubBlockBytes) {
     CO_TRY_STATUS(co_await MoveToFileBlocks());
   }
   if (wanted > MapReachBytes(inode_.map_kind)) co_return base::Code::kNoSpace;
@@ -71,8 +69,8 @@ base::Task<base::Status> DirectoryFile::PrepareToExtend(uint64_t piece_count) {
 base::Task<base::Status> DirectoryFile::MoveToFileBlocks() {
   const uint64_t piece_total = inode_.size_bytes / kMetadataBlockBytes;
   const uint64_t unit_count = inode_.metadata().block_count;
-  CO_TRY(Reservation block, co_await ReserveZeroed(core_, core_.file_blocks,
-                                                   {inode_.last_cluster_hint, 0}, false));
+  CO_TRY(Reservation block,
+         co_await ReserveZeroed(core_, core_.file_blocks, {inode_.last_cluster_hint, 0}, false));
   CO_TRY(const uint64_t address, core_.file_blocks.allocator->AddressOf(block.index()));
   std::vector<std::byte> contents(inode_.size_bytes);
   for (uint64_t i = 0; i < piece_total; ++i) {

@@ -1,7 +1,7 @@
 // `DirectoryFile`: the file below a directory, as the entry code sees it.
 //
-// Its bytes are metadata: read through the cache, modified in transactions. It grows by sub-blocks to
-// 16, then moves into file blocks (vmfs/FORMAT.md, "Directories"). Thread rule: the volume's
+// Its bytes are metadata: read through the cache, modified in transactions. It grows by sub-blocks
+// to 16, then moves into file blocks (vmfs/FORMAT.md, "Directories"). Thread rule: the volume's
 // executor; the directory's lock is held by the caller.
 #pragma once
 
@@ -23,6 +23,7 @@ class DirectoryFile : public BlockFile {
   DirectoryFile(VolumeCore& core, Inode& inode) : core_(core), inode_(inode) {}
 
   uint64_t size_bytes() const override { return inode_.size_bytes; }
+
   base::Task<base::Result<BlockRef>> Piece(uint64_t piece_index) override;
   std::span<std::byte, kMetadataBlockBytes> Modify(Transaction& transaction,
                                                    MetadataBlock& piece) override;

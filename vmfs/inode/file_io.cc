@@ -1,8 +1,8 @@
 #include "vmfs/inode/file_io.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+
+#include <fmt/format.h>
 
 #include "vmfs/inode/block_map.h"
 #include "vmfs/inode/buffers.h"
@@ -22,9 +22,9 @@ base::Task<base::Result<FileRun>> FindLongRun(VolumeCore& core, Inode& inode, ui
   while (run.length_bytes < wanted_bytes) {
     FileRun next;
     if (!TryFindRun(core, inode, offset + run.length_bytes, next)) break;
-    const bool adjacent = run.is_hole ? next.is_hole
-                                      : !next.is_hole &&
-                                            next.address == run.address + run.length_bytes;
+    const bool adjacent = run.is_hole
+                              ? next.is_hole
+                              : !next.is_hole && next.address == run.address + run.length_bytes;
     if (!adjacent) break;
     run.length_bytes += next.length_bytes;
   }
@@ -113,8 +113,8 @@ base::Task<void> WaitForLowerBlocks(Inode& inode, uint64_t index) {
 }
 
 base::Task<base::Status> FillAndLink(VolumeCore& core, Inode& inode, uint64_t index,
-                                     uint64_t offset_in_unit,
-                                     std::span<const base::IoVec> pieces, uint64_t end_bytes) {
+                                     uint64_t offset_in_unit, std::span<const base::IoVec> pieces,
+                                     uint64_t end_bytes) {
   const uint64_t length = base::TotalBytes(pieces);
   const bool covers_all = length == kFileBlockBytes;
   const ResourceIndex hint{inode.last_cluster_hint, inode.last_item_hint};
@@ -132,9 +132,8 @@ base::Task<base::Status> FillAndLink(VolumeCore& core, Inode& inode, uint64_t in
 
 // The first writer of an unallocated block allocates it; others wait and find it mapped.
 base::Task<base::Status> WriteIntoHole(VolumeCore& core, Inode& inode, uint64_t index,
-                                       uint64_t offset_in_unit,
-                                       std::span<const base::IoVec> pieces, uint64_t end_bytes,
-                                       bool& somebody_else) {
+                                       uint64_t offset_in_unit, std::span<const base::IoVec> pieces,
+                                       uint64_t end_bytes, bool& somebody_else) {
   somebody_else = inode.allocating.contains(index);
   if (somebody_else) {
     while (inode.allocating.contains(index)) co_await inode.changed.Wait();
@@ -178,8 +177,7 @@ base::Task<base::Result<uint64_t>> ReadFile(VolumeCore& core, Inode& inode,
   co_await inode.lock.AcquireShared();
   base::SharedGuard guard(inode.lock);
   if (request.offset_bytes >= inode.size_bytes) co_return uint64_t{0};
-  const uint64_t length =
-      std::min(request.size_bytes(), inode.size_bytes - request.offset_bytes);
+  const uint64_t length = std::min(request.size_bytes(), inode.size_bytes - request.offset_bytes);
   if (inode.map_kind == MapKind::kInline) {
     ReadInline(inode, request, length);
     co_return length;
@@ -234,8 +232,8 @@ base::Task<base::Status> ZeroMapped(VolumeCore& core, Inode& inode, uint64_t add
   // Ragged edges as bytes, the sectors between them by the device.
   static constexpr std::array<std::byte, kSectorBytes> kZeros{};
   const uint64_t end = address + length_bytes;
-  const uint64_t first_sector = std::min(end, (address + kSectorBytes - 1) / kSectorBytes *
-                                                  kSectorBytes);
+  const uint64_t first_sector =
+      std::min(end, (address + kSectorBytes - 1) / kSectorBytes * kSectorBytes);
   const uint64_t last_sector = std::max(first_sector, end / kSectorBytes * kSectorBytes);
   if (address < first_sector) {
     const base::IoVec piece{const_cast<std::byte*>(kZeros.data()), first_sector - address};

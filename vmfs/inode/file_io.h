@@ -1,8 +1,8 @@
 // Reading and writing a file's bytes.
 //
-// Data goes straight between the caller's buffers and the device; edges that do not fill sectors are
-// read, merged and written under a latch of their 4 KiB page. A write into a hole puts the data on
-// the device first and links the block afterwards. Reads and overwrites share the inode's lock;
+// Data goes straight between the caller's buffers and the device; edges that do not fill sectors
+// are read, merged and written under a latch of their 4 KiB page. A write into a hole puts the data
+// on the device first and links the block afterwards. Reads and overwrites share the inode's lock;
 // what changes the map kind or shortens the file is alone. Thread rule: the volume's executor.
 #pragma once
 

@@ -85,8 +85,8 @@ base::Task<base::Status> PunchHole(VolumeCore& core, Inode& inode, uint64_t begi
   }
   const uint64_t reach_end = std::min(end, reach_units * unit);
   if (!free_units) co_return co_await ZeroWhereMapped(core, inode, begin, reach_end);
-  CO_TRY_STATUS(co_await ZeroWhereMapped(core, inode, begin,
-                                         std::min(reach_end, first_unit * unit)));
+  CO_TRY_STATUS(
+      co_await ZeroWhereMapped(core, inode, begin, std::min(reach_end, first_unit * unit)));
   CO_TRY_STATUS(co_await FreeUnits(core, inode, first_unit, end_unit));
   if (end_unit * unit < reach_end) {
     CO_TRY_STATUS(co_await ZeroWhereMapped(core, inode, end_unit * unit, reach_end));
@@ -95,8 +95,8 @@ base::Task<base::Status> PunchHole(VolumeCore& core, Inode& inode, uint64_t begi
 }
 
 // Allocates holes of [begin, end) as zeros; with `zero_mapped` what is there becomes zero too.
-base::Task<base::Status> AllocateUnits(VolumeCore& core, Inode& inode, uint64_t begin,
-                                       uint64_t end, bool zero_mapped) {
+base::Task<base::Status> AllocateUnits(VolumeCore& core, Inode& inode, uint64_t begin, uint64_t end,
+                                       bool zero_mapped) {
   while (begin < end) {
     CO_TRY(const FileRun run, co_await FindRun(core, inode, begin));
     const uint64_t to_unit_end = inode.unit_bytes - begin % inode.unit_bytes;

@@ -1,10 +1,10 @@
 #include "vmfs/inode/free_units.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <map>
 #include <set>
+
+#include <fmt/format.h>
 
 #include "vmfs/inode/block_map.h"
 
@@ -22,6 +22,7 @@ struct Batch {
     MapPlace place;
     Address address;
   };
+
   std::vector<Unit> units;
   std::map<std::pair<AddressKind, uint64_t>, ClusterHandle> clusters;
   std::set<const MetadataBlock*> pieces;
@@ -68,9 +69,8 @@ base::Task<base::Status> GatherUnits(VolumeCore& core, Inode& inode, uint64_t fi
     }
     if (lookup.address.is_hole()) {
       const bool whole_piece_empty = lookup.place.piece && IsZero(lookup.place.piece->bytes());
-      cursor = whole_piece_empty
-                   ? std::max(first, index / kPointersPerPiece * kPointersPerPiece)
-                   : index;
+      cursor = whole_piece_empty ? std::max(first, index / kPointersPerPiece * kPointersPerPiece)
+                                 : index;
       continue;
     }
     CO_TRY(const bool added,
@@ -86,8 +86,8 @@ uint64_t SecondLevelCount(uint64_t units) {
   return (units + kPointersPerBlock - 1) / kPointersPerBlock;
 }
 
-// Fills a batch with pointer blocks that map nothing below `keep_units`, from the end. `done` is set
-// when there are no more.
+// Fills a batch with pointer blocks that map nothing below `keep_units`, from the end. `done` is
+// set when there are no more.
 base::Task<base::Status> GatherPointerBlocks(VolumeCore& core, Inode& inode, uint64_t keep_units,
                                              Batch& batch, bool& done) {
   done = false;
@@ -183,8 +183,7 @@ base::Task<base::Status> FreePointerBlocks(VolumeCore& core, Inode& inode, uint6
     const bool becomes_inline = done && keep_units == 0;
     if (batch.units.empty() && !becomes_inline) continue;
     CO_TRY(Transaction transaction, co_await core.journal->Begin(kBatchBlocksMax));
-    ApplyBatch(core, inode, transaction, batch, /*are_pointer_blocks=*/true,
-               [](InodeMetadata&) {});
+    ApplyBatch(core, inode, transaction, batch, /*are_pointer_blocks=*/true, [](InodeMetadata&) {});
     if (becomes_inline) MakeInline(inode, transaction);
   }
   co_return base::Ok();

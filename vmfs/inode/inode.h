@@ -33,9 +33,9 @@ struct Inode {
   BlockRef block;               // the metadata block
   HeldLock disk_lock;           // taken at the first modification, kept while in memory
 
-  base::AsyncSharedLock lock;     // files: map and length; directories: entries
-  base::AsyncLock link_lock;      // one change of the block map at a time
-  base::AsyncCondition changed;   // a block was linked, a page was let go
+  base::AsyncSharedLock lock;    // files: map and length; directories: entries
+  base::AsyncLock link_lock;     // one change of the block map at a time
+  base::AsyncCondition changed;  // a block was linked, a page was let go
 
   uint32_t use_count = 0;
   uint32_t open_count = 0;
@@ -49,15 +49,15 @@ struct Inode {
   uint64_t unit_bytes = kSubBlockBytes;  // what one slot or pointer maps
   uint32_t generation = 0;
 
-  bool tail_is_zero = false;      // allocated bytes behind the end are known to be zero
-  std::set<uint64_t> allocating;  // file blocks that a writer is allocating right now
-  std::set<uint64_t> busy_pages;  // 4 KiB pages of the volume under read-modify-write
-  uint64_t last_cluster_hint = 0; // where the last block came from
+  bool tail_is_zero = false;       // allocated bytes behind the end are known to be zero
+  std::set<uint64_t> allocating;   // file blocks that a writer is allocating right now
+  std::set<uint64_t> busy_pages;   // 4 KiB pages of the volume under read-modify-write
+  uint64_t last_cluster_hint = 0;  // where the last block came from
   uint32_t last_item_hint = 0;
 
   std::optional<uint32_t> lazy_modified_s, lazy_accessed_s;  // not yet in the descriptor
-  uint64_t last_sequence = 0;     // of the transaction that modified it last
-  bool removed = false;           // the descriptor has been freed
+  uint64_t last_sequence = 0;  // of the transaction that modified it last
+  bool removed = false;        // the descriptor has been freed
 
   // Directories: the entry code and the file below it.
   std::unique_ptr<BlockFile> directory_file;
@@ -75,7 +75,8 @@ struct Inode {
     generation = now.generation;
   }
 
-  // Modifies the descriptor's fixed part: `change` gets an `InodeMetadata&`. Pending times go along.
+  // Modifies the descriptor's fixed part: `change` gets an `InodeMetadata&`. Pending times go
+  // along.
   template <typename Change>
   void Update(Transaction& transaction, Change change) {
     const MetadataSpan bytes = transaction.Modify(*block, lock_address);
@@ -90,7 +91,6 @@ struct Inode {
     map_kind = now.map_kind();
     unit_bytes = now.block_bytes;
   }
-
 };
 
 }  // namespace vmfs

@@ -75,8 +75,8 @@ InodeRef InodeTable::Add(FdAddress fd, uint64_t lock_address, BlockRef block) {
 
 base::Task<base::Result<InodeRef>> InodeTable::GetDirectory(FdAddress fd) {
   CO_TRY(InodeRef inode, co_await Get(fd));
-  const bool is_directory = inode->type == InodeType::kDirectory ||
-                            (inode->type == InodeType::kSystem && fd == kSddFd);
+  const bool is_directory =
+      inode->type == InodeType::kDirectory || (inode->type == InodeType::kSystem && fd == kSddFd);
   if (!is_directory) co_return base::Code::kNotDirectory;
   if (!inode->directory) {
     inode->directory_file = std::make_unique<DirectoryFile>(core_, *inode);

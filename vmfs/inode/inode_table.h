@@ -26,17 +26,23 @@ class InodeRef {
   InodeRef() = default;
   InodeRef(InodeTable& table, Inode& inode);
   InodeRef(const InodeRef& other);
+
   InodeRef(InodeRef&& other) noexcept
-      : table_(std::exchange(other.table_, nullptr)), inode_(std::exchange(other.inode_, nullptr)) {}
+      : table_(std::exchange(other.table_, nullptr)),
+        inode_(std::exchange(other.inode_, nullptr)) {}
+
   InodeRef& operator=(InodeRef other) noexcept {
     std::swap(table_, other.table_);
     std::swap(inode_, other.inode_);
     return *this;
   }
+
   ~InodeRef();
 
   explicit operator bool() const { return inode_ != nullptr; }
+
   Inode& operator*() const { return *inode_; }
+
   Inode* operator->() const { return inode_; }
 
  private:
@@ -47,6 +53,7 @@ class InodeRef {
 class InodeTable {
  public:
   InodeTable(VolumeCore& core, size_t idle_max) : core_(core), idle_max_(idle_max) {}
+
   InodeTable(const InodeTable&) = delete;
   InodeTable& operator=(const InodeTable&) = delete;
   ~InodeTable();

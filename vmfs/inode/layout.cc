@@ -1,8 +1,8 @@
 #include "vmfs/inode/layout.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+
+#include <fmt/format.h>
 
 #include "vmfs/inode/block_map.h"
 #include "vmfs/resource/grow.h"
@@ -14,8 +14,8 @@ constexpr uint64_t kSubBlocksKept = 1024;
 
 // A sub-block reserved and zeroed, near those the file has.
 base::Task<base::Result<Reservation>> ReserveSubBlock(VolumeCore& core, Inode& inode) {
-  const ResourceIndex hint{inode.fd.cluster() % core.sub_blocks.allocator->geometry().cluster_count(),
-                           0};
+  const ResourceIndex hint{
+      inode.fd.cluster() % core.sub_blocks.allocator->geometry().cluster_count(), 0};
   return ReserveZeroed(core, core.sub_blocks, hint, /*skip_zeroing=*/false);
 }
 
@@ -42,7 +42,8 @@ void ClearMapArea(MetadataSpan block) {
 base::Task<base::Status> MoveInlineTo(VolumeCore& core, Inode& inode, MapKind kind) {
   Reservation unit;
   Address address;
-  // An empty file that becomes large gets its blocks as they are written; a sub-block is needed now.
+  // An empty file that becomes large gets its blocks as they are written; a sub-block is needed
+  // now.
   if (inode.size_bytes > 0 || kind == MapKind::kSubBlocks) {
     Resource& resource = kind == MapKind::kSubBlocks ? core.sub_blocks : core.file_blocks;
     const ResourceIndex hint{inode.last_cluster_hint, inode.last_item_hint};
@@ -59,8 +60,8 @@ base::Task<base::Status> MoveInlineTo(VolumeCore& core, Inode& inode, MapKind ki
   CO_TRY(Transaction transaction, co_await core.journal->Begin(kLayoutBlocksMax));
   const bool has_unit = static_cast<bool>(unit);
   if (has_unit) {
-    Allocator& allocator = kind == MapKind::kSubBlocks ? *core.sub_blocks.allocator
-                                                       : *core.file_blocks.allocator;
+    Allocator& allocator =
+        kind == MapKind::kSubBlocks ? *core.sub_blocks.allocator : *core.file_blocks.allocator;
     allocator.Apply(transaction, unit, inode.fd, core.NowSeconds());
   }
   ClearMapArea(transaction.Modify(*inode.block, inode.lock_address));
@@ -194,8 +195,8 @@ base::Task<base::Result<bool>> ReachStep(VolumeCore& core, Inode& inode, uint64_
       CO_TRY(const uint64_t top_address, ResolveAddress(core, top));
       constexpr uint64_t kPerPiece = kMetadataBlockBytes / 8;
       MapPlace place;
-      CO_TRY(place.piece, co_await core.cache->Get(top_address + second / kPerPiece *
-                                                                     kMetadataBlockBytes));
+      CO_TRY(place.piece,
+             co_await core.cache->Get(top_address + second / kPerPiece * kMetadataBlockBytes));
       place.entry = static_cast<uint32_t>(second % kPerPiece);
       if (!GetPointer(place.piece->bytes(), place.entry).is_hole()) co_return true;
       CO_TRY_STATUS(co_await AddPointerBlock(core, inode, &place));
@@ -251,8 +252,8 @@ base::Task<base::Status> MakeLayoutFor(VolumeCore& core, Inode& inode, uint64_t 
   }
   // Close to the format's limit, sub-blocks are for directories and pointer blocks.
   const Allocator& sub_blocks = *core.sub_blocks.allocator;
-  const bool scarce = sub_blocks.resource_count() >= kSubBlocksMax &&
-                      sub_blocks.free_count() <= kSubBlocksKept;
+  const bool scarce =
+      sub_blocks.resource_count() >= kSubBlocksMax && sub_blocks.free_count() <= kSubBlocksKept;
   const bool small = end_bytes <= kSubBlockBytes && !scarce;
   co_return co_await MoveInlineTo(core, inode, small ? MapKind::kSubBlocks : MapKind::kFileBlocks);
 }

@@ -35,12 +35,12 @@ bool NeedsLayoutFor(const Inode& inode, uint64_t end_bytes);
 base::Task<base::Status> LinkBlock(VolumeCore& core, Inode& inode, uint64_t index,
                                    Reservation& block, uint64_t end_bytes);
 
-// Changes the map to pointer blocks, so that slots may be emptied in the middle. The inode's lock is
-// held exclusively; the kind is kFileBlocks. Errors: kNoSpace, kIo …
+// Changes the map to pointer blocks, so that slots may be emptied in the middle. The inode's lock
+// is held exclusively; the kind is kFileBlocks. Errors: kNoSpace, kIo …
 base::Task<base::Status> ConvertToPointerBlocks(VolumeCore& core, Inode& inode);
 
-// Holds a sub-block or file block and makes sure that it reads as zeros; `skip_zeroing` for a caller
-// who writes all of it. Errors: kNoSpace (after waiting for freed items to come back), kIo …
+// Holds a sub-block or file block and makes sure that it reads as zeros; `skip_zeroing` for a
+// caller who writes all of it. Errors: kNoSpace (after waiting for freed items to come back), kIo …
 base::Task<base::Result<Reservation>> ReserveZeroed(VolumeCore& core, Resource& resource,
                                                     ResourceIndex hint, bool skip_zeroing);
 

@@ -15,11 +15,13 @@ struct Bounce {
   Bounce(uint64_t address, uint64_t length_bytes)
       : begin(address / kSectorBytes * kSectorBytes),
         size((address + length_bytes - begin + kSectorBytes - 1) / kSectorBytes * kSectorBytes),
-        memory(static_cast<std::byte*>(::operator new(size, std::align_val_t{kPageBytes}))),
+        memory(static_cast<std::byte*>(::operator new (size, std::align_val_t{kPageBytes}))),
         piece{memory, size} {}
+
   Bounce(const Bounce&) = delete;
   Bounce& operator=(const Bounce&) = delete;
-  ~Bounce() { ::operator delete(memory, std::align_val_t{kPageBytes}); }
+
+  ~Bounce() { ::operator delete (memory, std::align_val_t{kPageBytes}); }
 
   base::IoRequest request() const { return {begin, std::span(&piece, 1)}; }
 

@@ -89,8 +89,8 @@ void Transaction::End() {
 }
 
 base::Task<base::Status> Journal::Commit() {
-  const uint64_t wanted = running_.empty() && running_.active_count == 0 ? running_.sequence - 1
-                                                                         : running_.sequence;
+  const uint64_t wanted =
+      running_.empty() && running_.active_count == 0 ? running_.sequence - 1 : running_.sequence;
   while (durable_sequence_ < wanted) {
     if (stop_error_) co_return StopError();
     CO_TRY_STATUS(co_await CommitRunning());
@@ -143,8 +143,7 @@ base::Task<void> Journal::CloseRunning(Committed& closed) {
     ++block->images_not_home_count_;
     const uint64_t lock = block->covering_lock_;
     auto bytes = std::make_shared<const MetadataBytes>(*block->bytes_);
-    closed.images.push_back(
-        {std::move(block), lock, client_.TokenOfLock(lock), std::move(bytes)});
+    closed.images.push_back({std::move(block), lock, client_.TokenOfLock(lock), std::move(bytes)});
   }
   running_ = Running{};
   running_.sequence = closed.sequence + 1;
@@ -169,8 +168,7 @@ TransactionDescriptor Journal::Describe(const Committed& closed) const {
   return descriptor;
 }
 
-base::Task<base::Status> Journal::WriteRing(Committed& closed,
-                                            TransactionDescriptor& descriptor) {
+base::Task<base::Status> Journal::WriteRing(Committed& closed, TransactionDescriptor& descriptor) {
   closed.slot_count = static_cast<uint32_t>(closed.images.size()) + 1;
   CO_TRY_STATUS(co_await MakeRoom(closed.slot_count));
   if (!options_.faults.skip_flush_before_ring) CO_TRY_STATUS(co_await FlushData());
@@ -264,7 +262,8 @@ base::Task<base::Status> Journal::Tick(uint64_t age_us) {
     if (now_us - running_.started_us >= age_us) co_return co_await Commit();
     co_return base::Ok();
   }
-  const bool something_to_do = !committed_.empty() && !(committed_.size() == 1 && committed_[0].home);
+  const bool something_to_do =
+      !committed_.empty() && !(committed_.size() == 1 && committed_[0].home);
   if (something_to_do && now_us - last_commit_us_ >= age_us) co_return co_await Checkpoint();
   co_return base::Ok();
 }
@@ -277,7 +276,9 @@ void Journal::Stop(const base::Error& error) {
   client_.OnJournalStopped(*stop_error_);
 }
 
-base::Task<void> Journal::Drain() { return background_.Join(); }
+base::Task<void> Journal::Drain() {
+  return background_.Join();
+}
 
 JournalFigures Journal::figures() const {
   JournalFigures figures = figures_;

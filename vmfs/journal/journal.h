@@ -115,11 +115,14 @@ class Journal {
 
   // The orphan set as of the running transaction; recorded in its descriptor.
   void AddOrphan(const Orphan& orphan) { orphans_[orphan.fd] = orphan.generation; }
+
   void RemoveOrphan(uint32_t fd) { orphans_.erase(fd); }
+
   size_t orphan_count() const { return orphans_.size(); }
 
   // Number of the running transaction; what is modified now is durable once it is committed.
   uint64_t running_sequence() const { return running_.sequence; }
+
   uint64_t durable_sequence() const { return durable_sequence_; }
 
   // The volume wrote file data, which the next commit must flush first.
@@ -130,6 +133,7 @@ class Journal {
 
   // Stops for good: every later call answers `error`.
   void Stop(const base::Error& error);
+
   bool stopped() const { return stop_error_.has_value(); }
 
   // Ends the background work. The caller has checkpointed or the journal is stopped.
@@ -146,6 +150,7 @@ class Journal {
     uint64_t token;
     std::shared_ptr<const MetadataBytes> bytes;
   };
+
   struct Running {
     uint64_t sequence = 1;
     std::vector<BlockRef> blocks;
@@ -154,8 +159,10 @@ class Journal {
     uint32_t reserved_count = 0;
     uint64_t started_us = 0;
     bool forced = false;  // commit even without blocks
+
     bool empty() const { return blocks.empty() && freed.empty() && !forced; }
   };
+
   struct Committed {
     uint64_t sequence;
     uint32_t first_slot;
@@ -167,6 +174,7 @@ class Journal {
   };
 
   void Add(MetadataBlock& block, uint64_t covering_lock);
+
   base::Error StopError() const { return *stop_error_; }
 
   base::Task<base::Status> CommitRunning();
@@ -193,18 +201,18 @@ class Journal {
 
   Running running_;
   bool closing_ = false;
-  base::AsyncCondition changed_;       // an operation ended, a transaction closed, or a stop
-  base::AsyncLock commit_lock_;        // one commit at a time
-  base::AsyncLock checkpoint_lock_;    // one checkpoint at a time
-  base::AsyncLock flush_lock_;         // callers share flushes
+  base::AsyncCondition changed_;     // an operation ended, a transaction closed, or a stop
+  base::AsyncLock commit_lock_;      // one commit at a time
+  base::AsyncLock checkpoint_lock_;  // one checkpoint at a time
+  base::AsyncLock flush_lock_;       // callers share flushes
   base::TaskGroup background_;
-  std::deque<Committed> committed_;    // oldest first; the live part of the ring
-  uint32_t head_slot_ = 1;             // where the next descriptor goes
+  std::deque<Committed> committed_;  // oldest first; the live part of the ring
+  uint32_t head_slot_ = 1;           // where the next descriptor goes
   uint64_t durable_sequence_ = 0;
   uint64_t last_commit_us_ = 0;
   std::map<uint32_t, uint32_t> orphans_;  // descriptor address -> its generation
-  uint64_t data_write_count_ = 0;      // data writes answered so far
-  uint64_t data_flushed_count_ = 0;    // of those, how many a flush has covered
+  uint64_t data_write_count_ = 0;         // data writes answered so far
+  uint64_t data_flushed_count_ = 0;       // of those, how many a flush has covered
   std::optional<base::Error> stop_error_;
   JournalFigures figures_;
 };

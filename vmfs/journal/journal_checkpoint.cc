@@ -6,7 +6,7 @@
 namespace vmfs {
 namespace {
 
-constexpr size_t kHomeWriteBlocksMax = 64;    // one device write: 256 KiB
+constexpr size_t kHomeWriteBlocksMax = 64;  // one device write: 256 KiB
 constexpr uint64_t kHomeWritesInFlight = 16;
 
 // Writes one run of adjacent blocks; the first error of all runs is kept in `result`.
@@ -70,8 +70,8 @@ base::Task<base::Status> Journal::WriteHome(size_t committed_count) {
   for (auto at = newest.begin(); at != newest.end();) {
     const uint64_t address = at->first;
     std::vector<base::IoVec>& pieces = runs.emplace_back();
-    for (uint64_t next = address; at != newest.end() && at->first == next &&
-                                  pieces.size() < kHomeWriteBlocksMax;
+    for (uint64_t next = address;
+         at != newest.end() && at->first == next && pieces.size() < kHomeWriteBlocksMax;
          ++at, next += kMetadataBlockBytes) {
       pieces.push_back({const_cast<std::byte*>(at->second->data()), kMetadataBlockBytes});
     }
@@ -87,8 +87,7 @@ base::Task<base::Status> Journal::WriteHome(size_t committed_count) {
 // The tail passes everything that is home, except the newest descriptor while it names orphans.
 base::Task<base::Status> Journal::MoveTail(size_t committed_count) {
   for (size_t i = 0; i < committed_count; ++i) committed_[i].home = true;
-  const bool keep_newest =
-      committed_count == committed_.size() && committed_.back().has_orphans;
+  const bool keep_newest = committed_count == committed_.size() && committed_.back().has_orphans;
   const size_t passed_count = committed_count - (keep_newest ? 1 : 0);
   if (passed_count == 0) co_return base::Ok();
   const bool all_passed = passed_count == committed_.size();

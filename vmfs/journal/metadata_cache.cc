@@ -61,7 +61,8 @@ base::Task<base::Result<BlockRef>> MetadataCache::Get(uint64_t address) {
       address > volume_.size_bytes() - kMetadataBlockBytes) {
     co_return base::Error(base::Code::kOutOfRange,
                           fmt::format("read metadata at {:#x} of {}: outside the volume or "
-                                      "misaligned", address, volume_.name()));
+                                      "misaligned",
+                                      address, volume_.name()));
   }
   auto bytes = std::make_unique<MetadataBytes>();
   loading_.insert(address);

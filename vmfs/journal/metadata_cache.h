@@ -29,10 +29,12 @@ class MetadataCache;
 class MetadataBlock {
  public:
   MetadataBlock(MetadataCache& cache, uint64_t address) : cache_(cache), address_(address) {}
+
   MetadataBlock(const MetadataBlock&) = delete;
   MetadataBlock& operator=(const MetadataBlock&) = delete;
 
   uint64_t address() const { return address_; }
+
   std::span<const std::byte, kMetadataBlockBytes> bytes() const { return *bytes_; }
 
  private:
@@ -56,18 +58,26 @@ class MetadataBlock {
 class BlockRef {
  public:
   BlockRef() = default;
+
   explicit BlockRef(MetadataBlock* block) : block_(block) { Add(); }
+
   BlockRef(const BlockRef& other) : block_(other.block_) { Add(); }
+
   BlockRef(BlockRef&& other) noexcept : block_(std::exchange(other.block_, nullptr)) {}
+
   BlockRef& operator=(BlockRef other) noexcept {
     std::swap(block_, other.block_);
     return *this;
   }
+
   ~BlockRef() { Drop(); }
 
   explicit operator bool() const { return block_ != nullptr; }
+
   MetadataBlock& operator*() const { return *block_; }
+
   MetadataBlock* operator->() const { return block_; }
+
   MetadataBlock* get() const { return block_; }
 
  private:
@@ -104,6 +114,7 @@ class MetadataCache {
   void Forget(uint64_t address, uint64_t length_bytes);
 
   base::BlockDevice& volume() { return volume_; }
+
   size_t block_count() const { return blocks_.size(); }
 
  private:
@@ -114,6 +125,7 @@ class MetadataCache {
   void BecomeIdle(MetadataBlock& block);
   void LeaveIdle(MetadataBlock& block);
   void Erase(MetadataBlock& block);
+
   bool IsClean(const MetadataBlock& block) const {
     return !block.in_running_transaction_ && block.images_not_home_count_ == 0;
   }

@@ -84,18 +84,18 @@ base::Task<base::Result<JournalContents>> ReadJournal(base::BlockDevice& volume,
                                                       const JournalOwner* owner) {
   JournalContents contents;
   if (owner->journal_address + kJournalBlockBytes > volume.size_bytes()) {
-    co_return base::Error(base::Code::kCorrupt,
-                          fmt::format("read journal at {:#x}: outside the volume",
-                                      owner->journal_address));
+    co_return base::Error(
+        base::Code::kCorrupt,
+        fmt::format("read journal at {:#x}: outside the volume", owner->journal_address));
   }
   std::vector<std::byte> ring(kJournalBlockBytes);
   CO_TRY_STATUS(co_await ReadRing(volume, owner->journal_address, ring));
   const std::span<const std::byte> sector(ring.data(), kJournalSectorBytes);
   const JournalContent kind = ClassifyJournal(sector);
   if (kind == JournalContent::kForeign) {
-    co_return base::Error(base::Code::kCorrupt,
-                          fmt::format("read journal at {:#x}: written by another system",
-                                      owner->journal_address));
+    co_return base::Error(
+        base::Code::kCorrupt,
+        fmt::format("read journal at {:#x}: written by another system", owner->journal_address));
   }
   if (kind != JournalContent::kOurs) co_return contents;
   CO_TRY(const JournalHeader header,
@@ -104,8 +104,7 @@ base::Task<base::Result<JournalContents>> ReadJournal(base::BlockDevice& volume,
       header.heartbeat_generation != owner->heartbeat_generation) {
     co_return contents;
   }
-  const JournalRound round{owner->volume_uuid, owner->journal_address,
-                           owner->heartbeat_generation};
+  const JournalRound round{owner->volume_uuid, owner->journal_address, owner->heartbeat_generation};
   uint32_t slot = header.tail_slot;
   uint64_t sequence = header.tail_sequence;
   for (uint32_t used = 0; used < kJournalSlotCount; ++sequence) {

@@ -1,10 +1,10 @@
 // `Transaction`: one operation's part in the running transaction of the journal.
 //
-// Protocol of every metadata operation: begin with a worst-case number of blocks *before* taking the
-// first lock; take locks; read everything; then modify; then let go. An operation that fails does so
-// before its first `Modify`, so that nothing half done is ever committed; if it cannot (an error
-// behind a modification) it calls `Abort`, and the volume stops writing.
-// Thread rule: the volume's executor.
+// Protocol of every metadata operation: begin with a worst-case number of blocks *before* taking
+// the first lock; take locks; read everything; then modify; then let go. An operation that fails
+// does so before its first `Modify`, so that nothing half done is ever committed; if it cannot (an
+// error behind a modification) it calls `Abort`, and the volume stops writing. Thread rule: the
+// volume's executor.
 #pragma once
 
 #include <cstddef>
@@ -21,10 +21,12 @@ class Journal;
 class Transaction {
  public:
   Transaction() = default;
+
   Transaction(Transaction&& other) noexcept
       : journal_(std::exchange(other.journal_, nullptr)),
         credits_(other.credits_),
         modified_any_(other.modified_any_) {}
+
   Transaction& operator=(Transaction&& other) noexcept {
     End();
     journal_ = std::exchange(other.journal_, nullptr);
@@ -32,8 +34,10 @@ class Transaction {
     modified_any_ = other.modified_any_;
     return *this;
   }
+
   Transaction(const Transaction&) = delete;
   Transaction& operator=(const Transaction&) = delete;
+
   ~Transaction() { End(); }
 
   // Makes the block part of the running transaction and hands out its bytes for writing.
@@ -48,11 +52,14 @@ class Transaction {
   void End();
 
   bool active() const { return journal_ != nullptr; }
+
   Journal* journal() const { return journal_; }
+
   bool modified_any() const { return modified_any_; }
 
  private:
   friend class Journal;
+
   Transaction(Journal& journal, uint32_t credits) : journal_(&journal), credits_(credits) {}
 
   Journal* journal_ = nullptr;

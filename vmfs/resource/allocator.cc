@@ -1,8 +1,8 @@
 #include "vmfs/resource/allocator.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+
+#include <fmt/format.h>
 
 namespace vmfs {
 namespace {
@@ -27,7 +27,8 @@ base::Task<base::Status> Allocator::LoadCounts() {
   for (uint64_t cluster = 0; cluster < clusters_.size();) {
     const uint64_t offset = geometry_.LockOffset(cluster);
     uint64_t count = 1;
-    while (cluster + count < clusters_.size() && (count + 1) * kClusterHeaderBytes <= kLoadBytesMax &&
+    while (cluster + count < clusters_.size() &&
+           (count + 1) * kClusterHeaderBytes <= kLoadBytesMax &&
            geometry_.LockOffset(cluster + count) == offset + count * kClusterHeaderBytes) {
       ++count;
     }
@@ -38,8 +39,8 @@ base::Task<base::Status> Allocator::LoadCounts() {
     const base::IoRequest request{address, std::span(&piece, 1)};
     CO_TRY_STATUS(co_await cache_.volume().Read(request));
     for (uint64_t i = 0; i < count; ++i) {
-      const ConstMetadataSpan block(
-          buffer.data() + i * kClusterHeaderBytes + kMetadataBlockBytes, kMetadataBlockBytes);
+      const ConstMetadataSpan block(buffer.data() + i * kClusterHeaderBytes + kMetadataBlockBytes,
+                                    kMetadataBlockBytes);
       CO_TRY(const ClusterMetadata metadata, DecodeClusterMetadata(block, geometry_, cluster + i));
       clusters_[cluster + i].free_count = metadata.free_count;
       free_count_ += metadata.free_count;
@@ -66,8 +67,7 @@ std::optional<uint32_t> Allocator::FindItem(const ClusterHandle& handle, uint32_
   for (int round = 0; round < 2; ++round) {
     uint32_t at = round == 0 ? from : 0;
     while (at < count) {
-      const std::optional<uint32_t> found =
-          FindFree(bytes, geometry_.bits_per_resource, at, count);
+      const std::optional<uint32_t> found = FindFree(bytes, geometry_.bits_per_resource, at, count);
       if (!found) break;
       if (!cluster.held || !cluster.held->test(*found)) return found;
       at = *found + 1;
@@ -195,15 +195,15 @@ void Allocator::Free(Transaction& transaction, const ClusterHandle& handle, Reso
   ++clusters_[index.cluster].free_count;
   ++free_count_;
   Hold(index);
-  journal_->AddFreed({static_cast<uint8_t>(geometry_.kind), static_cast<uint32_t>(index.cluster),
-                      index.item});
+  journal_->AddFreed(
+      {static_cast<uint8_t>(geometry_.kind), static_cast<uint32_t>(index.cluster), index.item});
 }
 
 base::Result<uint64_t> Allocator::AddressOf(ResourceIndex index) const {
   if (!geometry_.Contains(index)) {
-    return base::Error(base::Code::kCorrupt,
-                       fmt::format("{} {}/{}: no such item", NameOf(geometry_.kind), index.cluster,
-                                   index.item));
+    return base::Error(
+        base::Code::kCorrupt,
+        fmt::format("{} {}/{}: no such item", NameOf(geometry_.kind), index.cluster, index.item));
   }
   if (geometry_.kind == ResourceKind::kSmallBlock) {
     return (index.cluster * kSmallBlocksPerCluster + index.item) * kFileBlockBytes;
@@ -217,7 +217,8 @@ void Allocator::SetResourceCount(uint64_t resource_count) {
     const uint64_t cluster = i / geometry_.resources_per_cluster;
     const uint64_t end = std::min((cluster + 1) * geometry_.resources_per_cluster, resource_count);
     if (cluster >= clusters_.size()) clusters_.resize(cluster + 1);
-    clusters_[cluster].free_count = static_cast<uint16_t>(clusters_[cluster].free_count + (end - i));
+    clusters_[cluster].free_count =
+        static_cast<uint16_t>(clusters_[cluster].free_count + (end - i));
     free_count_ += end - i;
     i = end;
   }

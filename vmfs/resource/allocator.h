@@ -40,21 +40,25 @@ struct ClusterHandle {
 class Reservation {
  public:
   Reservation() = default;
+
   Reservation(Reservation&& other) noexcept
       : allocator_(std::exchange(other.allocator_, nullptr)),
         index_(other.index_),
         handle_(std::move(other.handle_)) {}
+
   Reservation& operator=(Reservation&& other) noexcept {
     std::swap(allocator_, other.allocator_);
     std::swap(index_, other.index_);
     std::swap(handle_, other.handle_);
     return *this;
   }
+
   Reservation(const Reservation&) = delete;
   Reservation& operator=(const Reservation&) = delete;
   ~Reservation();
 
   explicit operator bool() const { return allocator_ != nullptr; }
+
   const ResourceIndex& index() const { return index_; }
 
  private:
@@ -72,7 +76,8 @@ class Allocator {
   Allocator(const Allocator&) = delete;
   Allocator& operator=(const Allocator&) = delete;
 
-  // Reads how much every cluster has free, in large sequential reads. Errors: kCorrupt, the device's.
+  // Reads how much every cluster has free, in large sequential reads. Errors: kCorrupt, the
+  // device's.
   base::Task<base::Status> LoadCounts();
 
   // Holds one free item, at `hint` or as near behind it as there is one.
@@ -103,10 +108,14 @@ class Allocator {
 
   // Free items: marked free and not promised to anybody. Freed ones count from the start.
   uint64_t free_count() const { return free_count_ - reserved_count_; }
+
   // Items that are free but still held, because the journal could bring back what they were.
   uint64_t pending_count() const { return held_count_ - reserved_count_; }
+
   uint64_t resource_count() const { return geometry_.resource_count; }
+
   const ResourceGeometry& geometry() const { return geometry_; }
+
   SystemFile& file() { return file_; }
 
   // After the resource file has grown: the clusters from the old count on are new or larger.

@@ -1,9 +1,9 @@
 #include "vmfs/resource/grow.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <vector>
+
+#include <fmt/format.h>
 
 #include "fs/base/log.h"
 
@@ -11,19 +11,20 @@ namespace vmfs {
 namespace {
 
 constexpr uint64_t kPointersPerPiece = kMetadataBlockBytes / 8;
-constexpr uint32_t kFixedBlocksMax = 6;  // descriptor, header, pointer piece, PB2 cluster, last cluster
+constexpr uint32_t kFixedBlocksMax =
+    6;  // descriptor, header, pointer piece, PB2 cluster, last cluster
 constexpr uint64_t kNewBlocksMax = 40;
 
 // What one growth will do, with everything it needs.
 struct Growth {
-  ResourceGeometry geometry;          // as it will be
-  std::vector<Reservation> blocks;    // file blocks for the end of the file
-  Reservation pointer_block;          // in `.pb2.sf`, when one more is needed
-  bool moves_slots_down = false;      // the map changes to pointer blocks
+  ResourceGeometry geometry;        // as it will be
+  std::vector<Reservation> blocks;  // file blocks for the end of the file
+  Reservation pointer_block;        // in `.pb2.sf`, when one more is needed
+  bool moves_slots_down = false;    // the map changes to pointer blocks
   BlockRef inode, header, pointer_piece;
   HeldLock lock;
   uint64_t lock_address = 0;
-  ClusterHandle last_cluster;         // a partial last cluster that becomes larger
+  ClusterHandle last_cluster;  // a partial last cluster that becomes larger
   uint32_t last_cluster_was = 0;
 };
 
@@ -72,8 +73,7 @@ base::Result<uint64_t> FutureAddress(const VolumeCore& core, const SystemFile& f
   if (index < file.block_count()) return file.AddressOf(file_offset);
   const uint64_t added = index - file.block_count();
   CHECK(added < growth.blocks.size());
-  TRY(const uint64_t begin,
-      core.file_blocks.allocator->AddressOf(growth.blocks[added].index()));
+  TRY(const uint64_t begin, core.file_blocks.allocator->AddressOf(growth.blocks[added].index()));
   return begin + file_offset % kFileBlockBytes;
 }
 
@@ -237,8 +237,7 @@ base::Task<base::Result<Reservation>> ReserveItem(VolumeCore& core, Resource& re
   }
 }
 
-base::Task<base::Status> GrowResource(VolumeCore& core, Resource& resource,
-                                      uint64_t known_count) {
+base::Task<base::Status> GrowResource(VolumeCore& core, Resource& resource, uint64_t known_count) {
   co_await core.growth_lock.Acquire();
   base::LockGuard guard(core.growth_lock);
   if (resource.allocator->resource_count() > known_count) co_return base::Ok();
@@ -255,9 +254,8 @@ base::Task<base::Status> GrowResource(VolumeCore& core, Resource& resource,
   base::StoreAs(std::span<std::byte>(header), 0, MakeResourceHeader(growth.geometry));
   resource.file.SetLength(growth.geometry.FileLengthBytes());
   resource.allocator->SetResourceCount(growth.geometry.resource_count);
-  base::LogInfo("vmfs", "grew resource file {}: items={} blocks={}",
-                NameOf(growth.geometry.kind), growth.geometry.resource_count,
-                resource.file.block_count());
+  base::LogInfo("vmfs", "grew resource file {}: items={} blocks={}", NameOf(growth.geometry.kind),
+                growth.geometry.resource_count, resource.file.block_count());
   co_return base::Ok();
 }
 

@@ -1,7 +1,7 @@
 // Growing a resource file by clusters, when it has run full.
 //
-// New cluster headers go home first; one transaction then links the new blocks, moves the length and
-// raises the count (vmfs/FORMAT.md, "Growing a resource file"). Resource files never shrink.
+// New cluster headers go home first; one transaction then links the new blocks, moves the length
+// and raises the count (vmfs/FORMAT.md, "Growing a resource file"). Resource files never shrink.
 // Thread rule: the volume's executor; no transaction is open.
 #pragma once
 
@@ -16,8 +16,8 @@ namespace vmfs {
 // The largest number of sub-blocks a volume may have: what other readers can address.
 inline constexpr uint64_t kSubBlocksMax = 65536;
 
-// Holds a free item as `Allocator::Reserve` does. Where there is none, waits for freed items to come
-// back, then grows the resource file. Errors: kNoSpace, kLockHeld, those of the device.
+// Holds a free item as `Allocator::Reserve` does. Where there is none, waits for freed items to
+// come back, then grows the resource file. Errors: kNoSpace, kLockHeld, those of the device.
 base::Task<base::Result<Reservation>> ReserveItem(VolumeCore& core, Resource& resource,
                                                   ResourceIndex hint);
 

@@ -1,8 +1,8 @@
 #include "vmfs/resource/system_file.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+
+#include <fmt/format.h>
 
 namespace vmfs {
 namespace {
@@ -18,13 +18,12 @@ base::Error Corrupt(FdAddress fd, std::string_view what) {
 
 base::Status SystemFile::AddPointer(Address address) {
   switch (address.kind()) {
-    case AddressKind::kFileBlock:
-      blocks_.push_back(address.volume_block());
-      return base::Ok();
+    case AddressKind::kFileBlock: blocks_.push_back(address.volume_block()); return base::Ok();
     case AddressKind::kLargeBlock:
       blocks_.push_back(address.volume_block() + blocks_.size() % kSmallBlocksPerCluster);
       return base::Ok();
-    default: return Corrupt(fd_, fmt::format("{} where a file block is needed", address.ToString()));
+    default:
+      return Corrupt(fd_, fmt::format("{} where a file block is needed", address.ToString()));
   }
 }
 
@@ -54,8 +53,7 @@ base::Task<base::Status> SystemFile::LoadPointers(MetadataCache& cache, Metadata
 }
 
 base::Task<base::Result<SystemFile>> SystemFile::Load(MetadataCache& cache, FdAddress fd,
-                                                      uint64_t inode_address,
-                                                      const SystemFile* pb2,
+                                                      uint64_t inode_address, const SystemFile* pb2,
                                                       const ResourceGeometry* pb2_geometry) {
   CO_TRY(const BlockRef block, co_await cache.Get(inode_address));
   CO_TRY(const InodeMetadata inode, DecodeInode(block->bytes(), fd));
@@ -77,8 +75,8 @@ base::Task<base::Result<SystemFile>> SystemFile::Load(MetadataCache& cache, FdAd
     co_return Corrupt(fd, fmt::format("map kind {:#x}", uint32_t{inode.map_kind_value}));
   }
   if (inode.map_kind() != MapKind::kInline && file.blocks_.size() < wanted) {
-    co_return Corrupt(fd, fmt::format("{} blocks for {} bytes", file.blocks_.size(),
-                                      file.length_bytes_));
+    co_return Corrupt(
+        fd, fmt::format("{} blocks for {} bytes", file.blocks_.size(), file.length_bytes_));
   }
   co_return file;
 }

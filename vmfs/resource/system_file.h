@@ -33,12 +33,16 @@ class SystemFile {
   uint64_t AdjacentBytes(uint64_t file_offset, uint64_t bytes_max) const;
 
   FdAddress fd() const { return fd_; }
+
   uint64_t inode_address() const { return inode_address_; }
+
   uint64_t length_bytes() const { return length_bytes_; }
+
   uint64_t block_count() const { return blocks_.size(); }
 
   // After the file has grown on disk.
   void AppendBlock(uint64_t volume_block) { blocks_.push_back(volume_block); }
+
   void SetLength(uint64_t length_bytes) { length_bytes_ = length_bytes; }
 
  private:

@@ -1,4 +1,5 @@
-// `VolumeCore`: what all parts of a mounted volume share: device, cache, journal, locks, allocators.
+// `VolumeCore`: what all parts of a mounted volume share: device, cache, journal, locks,
+// allocators.
 //
 // Built once by the mount (`mount.h`), torn down by the unmount. On a read-only volume heartbeat,
 // locks and journal are null. Thread rule: the volume's executor.
@@ -47,11 +48,11 @@ struct VolumeCore {
   std::unique_ptr<LockManager> locks;
   std::unique_ptr<Journal> journal;
 
-  Resource descriptors;    // .fdc.sf
-  Resource sub_blocks;     // .sbc.sf
-  Resource pb2_blocks;     // .pb2.sf
-  Resource journal_blocks; // .jbc.sf
-  Resource file_blocks;    // .fbb.sf: the small blocks
+  Resource descriptors;     // .fdc.sf
+  Resource sub_blocks;      // .sbc.sf
+  Resource pb2_blocks;      // .pb2.sf
+  Resource journal_blocks;  // .jbc.sf
+  Resource file_blocks;     // .fbb.sf: the small blocks
 
   base::AsyncLock growth_lock;  // one resource file grows at a time
   base::TaskGroup unmapping;    // freed space on its way back to the device and the allocators

@@ -22,10 +22,12 @@ class FencedDevice : public base::DeviceFilter {
     if (MayWrite()) return child().Write(request);
     return WriteLater(request);
   }
+
   base::Task<base::Status> Unmap(uint64_t offset_bytes, uint64_t length_bytes) override {
     if (MayWrite()) return child().Unmap(offset_bytes, length_bytes);
     return UnmapLater(offset_bytes, length_bytes);
   }
+
   base::Task<base::Status> WriteZeroes(uint64_t offset_bytes, uint64_t length_bytes,
                                        bool may_unmap) override {
     if (MayWrite()) return child().WriteZeroes(offset_bytes, length_bytes, may_unmap);
@@ -39,12 +41,13 @@ class FencedDevice : public base::DeviceFilter {
     CO_TRY_STATUS(co_await heartbeat_->WaitUntilMayWrite());
     co_return co_await child().Write(request);
   }
+
   base::Task<base::Status> UnmapLater(uint64_t offset_bytes, uint64_t length_bytes) {
     CO_TRY_STATUS(co_await heartbeat_->WaitUntilMayWrite());
     co_return co_await child().Unmap(offset_bytes, length_bytes);
   }
-  base::Task<base::Status> ZeroLater(uint64_t offset_bytes, uint64_t length_bytes,
-                                     bool may_unmap) {
+
+  base::Task<base::Status> ZeroLater(uint64_t offset_bytes, uint64_t length_bytes, bool may_unmap) {
     CO_TRY_STATUS(co_await heartbeat_->WaitUntilMayWrite());
     co_return co_await child().WriteZeroes(offset_bytes, length_bytes, may_unmap);
   }

@@ -1,8 +1,8 @@
 #include "vmfs/volume/mount.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+
+#include <fmt/format.h>
 
 #include "fs/base/log.h"
 #include "vmfs/format/heartbeat_slot.h"
@@ -33,27 +33,27 @@ base::Task<base::Status> MountedCore::ReadSuperblock() {
     }
   }
   if (mark && !mark->may_write() && !core_.options.read_only) {
-    co_return base::Error(base::Code::kReadOnly,
-                          fmt::format("mount {}: has features that allow reading only",
-                                      core_.device.name()));
+    co_return base::Error(
+        base::Code::kReadOnly,
+        fmt::format("mount {}: has features that allow reading only", core_.device.name()));
   }
   co_return base::Ok();
 }
 
 base::Status MountedCore::CheckWritable() const {
   if (!core_.ours) {
-    return base::Error(base::Code::kReadOnly,
-                       fmt::format("mount {}: not written by Strata; mount it read-only",
-                                   core_.device.name()));
+    return base::Error(
+        base::Code::kReadOnly,
+        fmt::format("mount {}: not written by Strata; mount it read-only", core_.device.name()));
   }
   if (!core_.device.limits().can_write) {
     return base::Error(base::Code::kReadOnly,
                        fmt::format("mount {}: the device is read-only", core_.device.name()));
   }
   if (!core_.device.limits().can_compare_and_write) {
-    return base::Error(base::Code::kUnsupported,
-                       fmt::format("mount {}: the device has no compare-and-write",
-                                   core_.device.name()));
+    return base::Error(
+        base::Code::kUnsupported,
+        fmt::format("mount {}: the device has no compare-and-write", core_.device.name()));
   }
   return base::Ok();
 }
@@ -65,13 +65,12 @@ base::Task<base::Status> MountedCore::LoadDescriptorFile() {
          DecodeResourceHeader(header_block->bytes(), ResourceKind::kFd));
   const ResourceGeometry geometry = GeometryOf(header, ResourceKind::kFd);
   const uint64_t offset = geometry.ItemOffset(kFdcFd.cluster(), kFdcFd.item());
-  CO_TRY(core_.descriptors.file,
-         co_await SystemFile::Load(*core_.cache, kFdcFd,
-                                   kFdcBaseOffset + offset + kMetadataBlockBytes, nullptr,
-                                   nullptr));
-  core_.descriptors.allocator =
-      std::make_unique<Allocator>(geometry, core_.descriptors.file, *core_.cache,
-                                  core_.locks.get(), core_.journal.get());
+  CO_TRY(
+      core_.descriptors.file,
+      co_await SystemFile::Load(*core_.cache, kFdcFd, kFdcBaseOffset + offset + kMetadataBlockBytes,
+                                nullptr, nullptr));
+  core_.descriptors.allocator = std::make_unique<Allocator>(
+      geometry, core_.descriptors.file, *core_.cache, core_.locks.get(), core_.journal.get());
   co_return base::Ok();
 }
 
@@ -105,8 +104,8 @@ base::Task<base::Status> MountedCore::LoadResources() {
 base::Task<base::Status> MountedCore::Start(MountOptions& options) {
   core_.options = options;
   CO_TRY_STATUS(co_await ReadSuperblock());
-  core_.cache = std::make_unique<MetadataCache>(core_.executor, core_.device,
-                                                options.cache_blocks_max);
+  core_.cache =
+      std::make_unique<MetadataCache>(core_.executor, core_.device, options.cache_blocks_max);
   if (options.read_only) {
     CO_TRY_STATUS(co_await OverlayDirtyJournals());
   } else {
@@ -152,8 +151,7 @@ base::Task<base::Status> MountedCore::StartWriting() {
   heartbeat_options.identity = core_.options.identity;
   heartbeat_options.times = core_.options.lease;
   heartbeat_options.guard = core_.options.guard;
-  core_.heartbeat =
-      std::make_unique<Heartbeat>(core_.executor, raw_device_, heartbeat_options);
+  core_.heartbeat = std::make_unique<Heartbeat>(core_.executor, raw_device_, heartbeat_options);
   CO_TRY_STATUS(co_await core_.heartbeat->Acquire());
   device_.SetHeartbeat(core_.heartbeat.get());
   core_.locks = std::make_unique<LockManager>(core_.executor, core_.device, *core_.heartbeat,
@@ -173,9 +171,9 @@ base::Task<base::Status> MountedCore::LoadJournalFile(SystemFile& file,
          DecodeResourceHeader(fdc_block->bytes(), ResourceKind::kFd));
   const ResourceGeometry fdc = GeometryOf(fdc_header, ResourceKind::kFd);
   const uint64_t fdc_inode = kFdcBaseOffset + fdc.ItemOffset(kFdcFd.cluster(), kFdcFd.item());
-  CO_TRY(const SystemFile descriptors,
-         co_await SystemFile::Load(cache, kFdcFd, fdc_inode + kMetadataBlockBytes, nullptr,
-                                   nullptr));
+  CO_TRY(
+      const SystemFile descriptors,
+      co_await SystemFile::Load(cache, kFdcFd, fdc_inode + kMetadataBlockBytes, nullptr, nullptr));
   CO_TRY(const uint64_t inode_address,
          descriptors.AddressOf(fdc.ItemOffset(kJbcFd.cluster(), kJbcFd.item())));
   CO_TRY(file, co_await SystemFile::Load(cache, kJbcFd, inode_address + kMetadataBlockBytes,

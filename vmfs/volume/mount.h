@@ -19,6 +19,7 @@ class MountedCore : private JournalClient, private ReleaseBarrier, private Takeo
  public:
   MountedCore(base::Executor& executor, base::BlockDevice& device)
       : raw_device_(device), device_(device), core_(executor, device_) {}
+
   ~MountedCore() override = default;
 
   // Everything up to the point where files can be read and written; `leftover_orphans` are still to
@@ -30,8 +31,11 @@ class MountedCore : private JournalClient, private ReleaseBarrier, private Takeo
   base::Task<base::Status> Stop();
 
   VolumeCore& core() { return core_; }
+
   const std::vector<Orphan>& leftover_orphans() const { return leftover_orphans_; }
+
   bool leftover_scan() const { return leftover_scan_; }
+
   const std::string& stopped_reason() const { return stopped_reason_; }
 
  private:

@@ -50,8 +50,7 @@ base::Task<base::Status> Names::PrepareDescriptor(Inode& parent, Created& create
   const ResourceIndex index = created.descriptor.index();
   created.fd = FdAddress::Make(static_cast<uint32_t>(index.cluster), index.item);
   CO_TRY(created.lock_address, descriptors.AddressOf(index));
-  CO_TRY(created.lock,
-         co_await core_.locks->CreateLocked(created.lock_address, LockType::kFd));
+  CO_TRY(created.lock, co_await core_.locks->CreateLocked(created.lock_address, LockType::kFd));
   core_.journal->NoteDataWrite();  // the lock block is on its way home: flush it before the commit
   co_return base::Ok();
 }
@@ -61,8 +60,7 @@ base::Task<base::Status> Names::PrepareDirectory(Created& created) {
   const uint64_t cluster_count = core_.sub_blocks.allocator->geometry().cluster_count();
   for (uint32_t i = 0; i < kNewDirectoryUnits; ++i) {
     const ResourceIndex hint{created.fd.cluster() % cluster_count, 0};
-    CO_TRY(Reservation unit,
-           co_await ReserveZeroed(core_, core_.sub_blocks, hint, false));
+    CO_TRY(Reservation unit, co_await ReserveZeroed(core_, core_.sub_blocks, hint, false));
     created.units.push_back(std::move(unit));
   }
   co_return base::Ok();
@@ -129,8 +127,8 @@ base::Task<base::Result<InodeRef>> Names::Create(FdAddress parent_fd, std::strin
     for (uint32_t piece = 0; piece < NewDirectoryPieceCount(directory.kind); ++piece) {
       if (NewDirectoryPieceIsZero(directory.kind, piece)) continue;
       const uint64_t offset = uint64_t{piece} * kMetadataBlockBytes;
-      const BlockRef block = core_.cache->Fresh(unit_addresses[offset / kSubBlockBytes] +
-                                                offset % kSubBlockBytes);
+      const BlockRef block =
+          core_.cache->Fresh(unit_addresses[offset / kSubBlockBytes] + offset % kSubBlockBytes);
       FillNewDirectoryPiece(directory, piece, transaction.Modify(*block, created.lock_address));
     }
   }
@@ -192,8 +190,7 @@ base::Task<base::Status> Names::RemoveLocked(Inode& parent, std::string_view nam
   co_return base::Ok();
 }
 
-base::Task<base::Status> Names::Remove(FdAddress parent_fd, std::string_view name,
-                                       bool directory) {
+base::Task<base::Status> Names::Remove(FdAddress parent_fd, std::string_view name, bool directory) {
   CO_TRY_STATUS(ValidateName(name));
   CO_TRY(const InodeRef parent, co_await inodes_.GetDirectory(parent_fd));
   if (directory) co_await many_directories_.Acquire();
@@ -213,7 +210,8 @@ base::Task<base::Status> Names::DeleteUnlessOpen(Inode& inode) {
   if (inode.open_count > 0) co_return base::Ok();
   const base::Status status = co_await Delete(inode);
   // The name is gone all the same; the orphan is on record and the next mount tries again.
-  if (!status) base::LogWarn("vmfs", "delete {}: {}", inode.fd.ToString(), status.error().message());
+  if (!status)
+    base::LogWarn("vmfs", "delete {}: {}", inode.fd.ToString(), status.error().message());
   co_return base::Ok();
 }
 

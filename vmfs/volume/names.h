@@ -31,8 +31,7 @@ class Names {
       : core_(core), inodes_(inodes), many_directories_(core.executor) {}
 
   // Errors: kExists, kNoSpace, kNameTooLong, kNameInvalid, kNotPermitted, kReadOnly …
-  base::Task<base::Result<InodeRef>> Create(FdAddress parent, std::string_view name,
-                                            NewName what);
+  base::Task<base::Result<InodeRef>> Create(FdAddress parent, std::string_view name, NewName what);
 
   // `directory`: rmdir, else unlink. What is open lives on until its last close.
   base::Task<base::Status> Remove(FdAddress parent, std::string_view name, bool directory);

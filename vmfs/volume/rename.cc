@@ -8,10 +8,9 @@
 namespace vmfs {
 namespace {
 
-constexpr uint32_t kRenameBlocksMax = Directory::kInsertBlocksMax + Directory::kInsertPiecesMax +
-                                      DirectoryFile::kExtendBlocksMax +
-                                      Directory::kRemoveBlocksMax +
-                                      Directory::kSetParentBlocksMax + 6;
+constexpr uint32_t kRenameBlocksMax =
+    Directory::kInsertBlocksMax + Directory::kInsertPiecesMax + DirectoryFile::kExtendBlocksMax +
+    Directory::kRemoveBlocksMax + Directory::kSetParentBlocksMax + 6;
 constexpr int kDepthMax = 4096;  // of directories, against a cycle on disk
 
 }  // namespace
@@ -40,8 +39,7 @@ base::Task<base::Status> Names::CheckNotBelow(FdAddress directory, FdAddress mov
   co_return base::Error(base::Code::kCorrupt, "rename: directories are their own ancestors");
 }
 
-base::Task<base::Status> Names::PrepareReplaced(Inode& from, Move& move,
-                                                bool no_replace) {
+base::Task<base::Status> Names::PrepareReplaced(Inode& from, Move& move, bool no_replace) {
   const DirectoryTarget& existing = *move.existing;
   if (no_replace) co_return base::Code::kExists;
   const bool is_directory = existing.type == InodeType::kDirectory;
@@ -119,7 +117,8 @@ base::Task<base::Status> Names::ApplyMove(Inode& from, Inode& to, Move& move) {
   const auto touch = [now_s](InodeMetadata& metadata, int link_change) {
     metadata.modified_s = now_s;
     metadata.changed_s = now_s;
-    metadata.link_count = static_cast<uint32_t>(static_cast<int>(metadata.link_count) + link_change);
+    metadata.link_count =
+        static_cast<uint32_t>(static_cast<int>(metadata.link_count) + link_change);
   };
   from.Update(transaction,
               [&](InodeMetadata& metadata) { touch(metadata, directory_crosses ? -1 : 0); });

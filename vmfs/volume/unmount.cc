@@ -1,6 +1,6 @@
-#include <fmt/format.h>
-
 #include <algorithm>
+
+#include <fmt/format.h>
 
 #include "fs/base/log.h"
 #include "vmfs/format/heartbeat_slot.h"
@@ -89,7 +89,9 @@ base::Task<base::Status> MountedCore::MakeHome() {
   return core_.journal->Checkpoint();
 }
 
-base::Task<base::Status> MountedCore::AlreadyHome() { co_return base::Ok(); }
+base::Task<base::Status> MountedCore::AlreadyHome() {
+  co_return base::Ok();
+}
 
 // A read-only mount writes nothing, so what a journal holds is laid over the volume in memory.
 base::Task<base::Status> MountedCore::OverlayDirtyJournals() {
@@ -107,8 +109,10 @@ base::Task<base::Status> MountedCore::OverlayDirtyJournals() {
       core_.options.guard->Unlock(kGuardByteOffset + state.index);
     }
     if (!core_.ours) {
-      base::LogWarn("vmfs", "volume is in use by {} or was not unmounted cleanly: "
-                    "what is read may be old", slot.owner.ToString());
+      base::LogWarn("vmfs",
+                    "volume is in use by {} or was not unmounted cleanly: "
+                    "what is read may be old",
+                    slot.owner.ToString());
       continue;
     }
     if (slot.journal_volume_address == 0) continue;
@@ -147,8 +151,8 @@ base::Task<base::Status> MountedCore::StopWriting() {
   SystemFile file;
   ResourceGeometry geometry;
   CO_TRY_STATUS(co_await LoadJournalFile(file, geometry));
-  CO_TRY_STATUS(co_await GiveBackJournalBlock(core_.device, *core_.locks, file, geometry,
-                                              journal_block_));
+  CO_TRY_STATUS(
+      co_await GiveBackJournalBlock(core_.device, *core_.locks, file, geometry, journal_block_));
   journal_given_back_ = true;
   CO_TRY_STATUS(co_await core_.locks->ReleaseAll());
   co_return co_await core_.heartbeat->Release();

@@ -1,9 +1,9 @@
 #include "vmfs/volume/volume.h"
 
-#include <fmt/format.h>
-
 #include <string>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "fs/base/alarm.h"
 #include "fs/base/log.h"
@@ -28,6 +28,7 @@ constexpr uint64_t kDescriptorsPerFreeBlock = 128;  // what one more block of `.
 class SinkAdapter : public DirectoryListSink {
  public:
   explicit SinkAdapter(fss::DirectorySink& sink) : sink_(sink) {}
+
   bool Add(const ListedEntry& entry) override {
     fss::DirectoryEntry out;
     out.name = entry.name;
@@ -57,8 +58,8 @@ class MountedVolume : public Volume {
                          strnlen(core_.superblock.label.data(), core_.superblock.label.size()));
     uuid_ = core_.superblock.uuid.ToString();
     if (core_.writable) {
-      const base::Status deleted = co_await names_->DeleteOrphans(&mounted_.leftover_orphans(),
-                                                                  mounted_.leftover_scan());
+      const base::Status deleted =
+          co_await names_->DeleteOrphans(&mounted_.leftover_orphans(), mounted_.leftover_scan());
       // The volume is whole without it; what is left over is for the checker.
       if (!deleted) base::LogError("vmfs", "delete orphans: {}", deleted.error().message());
       background_.Add(TickLoop());
@@ -67,8 +68,11 @@ class MountedVolume : public Volume {
   }
 
   fss::InodeNumber root() const override { return kRootInode; }
+
   const std::string& label() const override { return label_; }
+
   const std::string& uuid() const override { return uuid_; }
+
   bool read_only() const override { return !core_.writable; }
 
   base::Task<base::Result<fss::Attributes>> Lookup(fss::InodeNumber parent,
@@ -115,11 +119,13 @@ class MountedVolume : public Volume {
                                                        fss::NewInode attributes) override {
     return Create(parent, name, {InodeType::kFile, {}, attributes});
   }
+
   base::Task<base::Result<fss::Attributes>> MakeDirectory(fss::InodeNumber parent,
                                                           std::string_view name,
                                                           fss::NewInode attributes) override {
     return Create(parent, name, {InodeType::kDirectory, {}, attributes});
   }
+
   base::Task<base::Result<fss::Attributes>> MakeSymlink(fss::InodeNumber parent,
                                                         std::string_view name,
                                                         std::string_view target,
@@ -141,10 +147,12 @@ class MountedVolume : public Volume {
   base::Task<base::Status> Unlink(fss::InodeNumber parent, std::string_view name) override {
     return names_->Remove(Fd(parent), name, /*directory=*/false);
   }
+
   base::Task<base::Status> RemoveDirectory(fss::InodeNumber parent,
                                            std::string_view name) override {
     return names_->Remove(Fd(parent), name, /*directory=*/true);
   }
+
   base::Task<base::Status> Rename(fss::InodeNumber from_parent, std::string_view from_name,
                                   fss::InodeNumber to_parent, std::string_view to_name,
                                   bool no_replace) override {
@@ -183,9 +191,9 @@ class MountedVolume : public Volume {
     stat.blocks_total = blocks.resource_count();
     stat.blocks_free = blocks.free_count();
     const uint64_t used = descriptors.resource_count() - descriptors.free_count();
-    stat.files_free = std::min((uint64_t{1} << 24) - used,
-                               descriptors.free_count() +
-                                   kDescriptorsPerFreeBlock * stat.blocks_free);
+    stat.files_free =
+        std::min((uint64_t{1} << 24) - used,
+                 descriptors.free_count() + kDescriptorsPerFreeBlock * stat.blocks_free);
     stat.files_total = used + stat.files_free;
     stat.name_bytes_max = kNameBytesMax;
     co_return stat;

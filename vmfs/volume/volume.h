@@ -1,8 +1,9 @@
 // `Volume`: a mounted VMFS-6 volume as an `fss::FileSystem`.
 //
-// Inode numbers are descriptor addresses. Volumes without our mark mount read-only. A writable mount
-// holds a heartbeat and a journal; every object it modifies is locked on disk first. Thread rule:
-// one executor. Place: above resources, inodes, directories, locks and journal; below the switch.
+// Inode numbers are descriptor addresses. Volumes without our mark mount read-only. A writable
+// mount holds a heartbeat and a journal; every object it modifies is locked on disk first. Thread
+// rule: one executor. Place: above resources, inodes, directories, locks and journal; below the
+// switch.
 #pragma once
 
 #include <cstdint>
@@ -23,15 +24,16 @@ namespace vmfs {
 
 struct MountOptions {
   bool read_only = false;
-  HostIdentity identity;           // who holds the heartbeat of a writable mount
-  ProcessGuard* guard = nullptr;   // outlives the volume; null: the medium has none
+  HostIdentity identity;          // who holds the heartbeat of a writable mount
+  ProcessGuard* guard = nullptr;  // outlives the volume; null: the medium has none
   LeaseTimes lease;
-  uint64_t commit_interval_us = 5'000'000;  // age at which modifications are committed by themselves
+  uint64_t commit_interval_us =
+      5'000'000;                   // age at which modifications are committed by themselves
   size_t cache_blocks_max = 4096;  // idle metadata blocks kept: 16 MiB
   size_t idle_inodes_max = 256;
   // Volumes of others, mounted by an ordinary user: everything belongs to this user.
   std::optional<uint32_t> foreign_uid, foreign_gid;
-  JournalFaults journal_faults;    // for tests of the tests
+  JournalFaults journal_faults;           // for tests of the tests
   bool ignore_journal_checksums = false;  // likewise
 };
 
@@ -43,8 +45,8 @@ struct VolumeFigures {
   size_t locks_cached = 0;
   JournalFigures journal;
   bool writable = false;
-  bool ours = false;             // carries our mark
-  std::string stopped_reason;    // not empty: nothing is written any more
+  bool ours = false;           // carries our mark
+  std::string stopped_reason;  // not empty: nothing is written any more
 };
 
 class Volume : public fss::FileSystem {

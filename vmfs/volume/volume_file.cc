@@ -30,14 +30,17 @@ class VolumeFile : public fss::File {
       : core_(core), names_(names), inode_(std::move(inode)), writes_(writes) {
     ++inode_->open_count;
   }
+
   ~VolumeFile() override { CHECK(closed_); }
 
   fss::InodeNumber inode() const override { return inode_->fd.raw(); }
+
   uint64_t size_bytes() const override { return inode_->size_bytes; }
 
   base::Task<base::Result<uint64_t>> Read(base::IoRequest request) override {
     return ReadFile(core_, *inode_, request);
   }
+
   base::Task<base::Result<uint64_t>> Write(base::IoRequest request) override {
     if (!writes_) return Refuse();
     return WriteFile(core_, *inode_, request);
@@ -56,9 +59,11 @@ class VolumeFile : public fss::File {
                                     uint64_t length_bytes) override {
     return AllocateRange(core_, *inode_, mode, offset_bytes, length_bytes);
   }
+
   base::Task<base::Result<uint64_t>> Seek(fss::SeekKind kind, uint64_t offset_bytes) override {
     return SeekFile(core_, *inode_, kind, offset_bytes);
   }
+
   base::Task<base::Status> MapStatus(uint64_t offset_bytes, uint64_t length_bytes,
                                      std::vector<base::MapRun>& runs) override {
     return MapFile(core_, *inode_, offset_bytes, length_bytes, runs);
