@@ -155,6 +155,7 @@ TEST_F(FsckDamage, NamesALeakedJournalBlock) {
 
 TEST_F(FsckDamage, NamesAFileWithoutAName) {
   AddInode(MapKind::kInline, 5, {});
+  Patch(Cluster(layout_.fds, 0) + 0x1068, uint32_t{1});
   ExpectOnly(FindingCode::kOrphan, "fd 0x02400004: has no name");
 }
 
@@ -208,6 +209,18 @@ TEST_F(FsckDamage, NamesUseOfTheReservedSubBlock) {
   const Address slots[] = {Address::MakeSubBlock(0, 0)};
   AddInode(MapKind::kSubBlocks, 100, slots);
   ExpectAmong(FindingCode::kBlockUsedTwice, "sub-block 0/0 is in use");
+}
+
+TEST_F(FsckDamage, NamesAWrongAffinityKey) {
+  MarkItem(layout_.sub_blocks, 0, 1);
+  const Address slots[] = {Address::MakeSubBlock(0, 1)};
+  AddInode(MapKind::kSubBlocks, 100, slots);
+  ExpectAmong(FindingCode::kAffinity, "uses sub-block 0/1, whose affinity key is fd 0x00000000");
+}
+
+TEST_F(FsckDamage, NamesAGenerationThatWasNeverHandedOut) {
+  AddInode(MapKind::kInline, 5, {});
+  ExpectAmong(FindingCode::kInode, "generation 1, its cluster has handed out only 0");
 }
 
 TEST_F(FsckDamage, NamesAWrongBlockCount) {

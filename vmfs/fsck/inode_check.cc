@@ -94,7 +94,16 @@ class MapCheck final : public MapVisitor {
     if (!usage.marked.Get(index)) {
       state_.Error(FindingCode::kBlockNotMarked, "{}: uses {}, which is marked free", Name(),
                    address.ToString());
+    } else if (!usage.keys.empty() && !IsOwnKey(FdAddress(usage.keys[index]))) {
+      state_.Warning(FindingCode::kAffinity, "{}: uses {}, whose affinity key is {}", Name(),
+                     address.ToString(), FdAddress(usage.keys[index]).ToString());
     }
+  }
+
+  // Ours are the owner's address; ESXi writes the owner's affinity, which may change later.
+  bool IsOwnKey(FdAddress key) const {
+    if (!state_.report().is_ours || key == inode_.address()) return true;
+    return !key.is_none() && key == FdAddress(inode_.affinity_fd);
   }
 
   // ESXi's large blocks stand in every 1 MiB slot, or once with blocks of 512 MiB.
@@ -159,6 +168,11 @@ Task<Status> CheckInode(State& state, FdAddress fd, uint64_t address,
   summary.type = static_cast<uint8_t>(uint32_t{inode->type_value});
   CountInode(state.report().counters, inode->type());
   CheckFields(state, *inode);
+  if (inode->generation > state.last_generations[fd.cluster()] &&
+      state.InodeIndex(fd) >= kSystemFdCount) {
+    state.Warning(FindingCode::kInode, "{}: generation {}, its cluster has handed out only {}",
+                  fd.ToString(), uint32_t{inode->generation}, state.last_generations[fd.cluster()]);
+  }
   const InodeMetadata metadata = *inode;
   MetadataBytes copy;
   std::copy(block.begin(), block.end(), copy.begin());

@@ -90,6 +90,9 @@ uint32_t TakeBitmap(State& state, const ResourceGeometry& geometry, uint64_t clu
       ++free_count;
     } else {
       usage.marked.Set(first + item);
+      if (!usage.keys.empty()) {
+        usage.keys[first + item] = AffinityKey(block, geometry, item).raw();
+      }
     }
   }
   // The second bit of foreign small blocks belongs to unmap tracking.
@@ -112,6 +115,9 @@ void CheckCluster(State& state, const ResourceGeometry& geometry, uint64_t clust
   if (geometry.kind == ResourceKind::kLargeBlock) {
     CheckLargeBlockCodes(state, geometry, cluster, block);
     return;
+  }
+  if (geometry.kind == ResourceKind::kFd) {
+    state.last_generations[cluster] = metadata->fd_generation;
   }
   const uint32_t free_count = TakeBitmap(state, geometry, cluster, block);
   if (free_count != metadata->free_count) {
@@ -155,6 +161,9 @@ Task<Status> CheckResources(State& state) {
     state.usage(kind).seen.Resize(count);
   }
   state.inodes.resize(state.fds.marked.count());
+  state.last_generations.resize(state.volume().geometry(ResourceKind::kFd).cluster_count());
+  state.sub_blocks.keys.resize(state.sub_blocks.marked.count());
+  state.pb2.keys.resize(state.pb2.marked.count());
   for (const ResourceKind kind :
        {ResourceKind::kFd, ResourceKind::kSubBlock, ResourceKind::kPb2, ResourceKind::kJournal,
         ResourceKind::kLargeBlock, ResourceKind::kSmallBlock}) {

@@ -44,6 +44,7 @@ class Bitmap {
 struct Usage {
   Bitmap marked;
   Bitmap seen;
+  std::vector<uint32_t> keys;  // affinity, where the kind has keys and this program checks them
 };
 
 // What is remembered of a descriptor until the names have been seen.
@@ -106,8 +107,9 @@ class State {
 
   std::array<HeartbeatSlot, kHeartbeatSlotCount> heartbeats{};
   Usage blocks, sub_blocks, pb2, fds, journal;
-  std::vector<InodeSummary> inodes;  // by cluster x 256 + item
-  std::vector<Orphan> known_orphans; // named by journals
+  std::vector<InodeSummary> inodes;        // by cluster x 256 + item
+  std::vector<uint32_t> last_generations;  // handed out, by descriptor cluster
+  std::vector<Orphan> known_orphans;       // named by journals
 
   Usage& usage(ResourceKind kind) {
     switch (kind) {
