@@ -3,6 +3,7 @@
 // A request is {"command": NAME, …}; the answer is {"ok": true, …} or {"ok": false, "error": TEXT,
 // "code": NAME, "errno": NUMBER}. Requests of one connection are answered in order, connections
 // side by side. Only the user who runs the daemon, and root, are heard.
+// The process ignores SIGPIPE: clients may leave at any time.
 // Thread rule: the executor's thread. Place in the stack: beside the FUSE sessions.
 #pragma once
 
