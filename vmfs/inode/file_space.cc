@@ -134,6 +134,7 @@ base::Task<base::Status> Truncate(VolumeCore& core, Inode& inode, uint64_t size_
   base::ExclusiveGuard guard(inode.lock);
   if (size_bytes > inode.size_bytes) co_return co_await GrowTo(core, inode, size_bytes);
   inode.lazy_modified_s = core.NowSeconds();
+  core.WakeTicker();
   co_return co_await ShrinkTo(core, inode, size_bytes);
 }
 
@@ -146,6 +147,7 @@ base::Task<base::Status> AllocateRange(VolumeCore& core, Inode& inode, fss::Allo
   co_await inode.lock.AcquireExclusive();
   base::ExclusiveGuard guard(inode.lock);
   inode.lazy_modified_s = core.NowSeconds();
+  core.WakeTicker();
   switch (mode) {
     case fss::AllocateMode::kPunchHole:
       co_return co_await PunchHole(core, inode, offset_bytes, end);

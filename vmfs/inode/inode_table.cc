@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "vmfs/directory/directory.h"
 #include "vmfs/inode/directory_file.h"
 
@@ -93,6 +95,12 @@ std::vector<InodeRef> InodeTable::WithLazyTimes() {
     }
   }
   return result;
+}
+
+bool InodeTable::HasLazyTimes() const {
+  return std::any_of(inodes_.begin(), inodes_.end(), [](const auto& entry) {
+    return entry.second->lazy_modified_s || entry.second->lazy_accessed_s;
+  });
 }
 
 }  // namespace vmfs

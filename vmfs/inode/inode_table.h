@@ -71,6 +71,8 @@ class InodeTable {
   // Inodes whose times are not in their descriptors yet.
   std::vector<InodeRef> WithLazyTimes();
 
+  bool HasLazyTimes() const;
+
   // Lets go of all unused inodes and their on-disk locks.
   void DropIdle();
 

@@ -50,6 +50,7 @@ base::Task<base::Result<Transaction>> Journal::Begin(uint32_t block_count_max) {
   if (running_.empty()) running_.started_us = executor_.NowMicroseconds();
   running_.reserved_count += block_count_max;
   ++running_.active_count;
+  client_.OnTransactionBegun();
   co_return Transaction(*this, block_count_max);
 }
 
@@ -262,9 +263,7 @@ base::Task<base::Status> Journal::Tick(uint64_t age_us) {
     if (now_us - running_.started_us >= age_us) co_return co_await Commit();
     co_return base::Ok();
   }
-  const bool something_to_do =
-      !committed_.empty() && !(committed_.size() == 1 && committed_[0].home);
-  if (something_to_do && now_us - last_commit_us_ >= age_us) co_return co_await Checkpoint();
+  if (busy() && now_us - last_commit_us_ >= age_us) co_return co_await Checkpoint();
   co_return base::Ok();
 }
 

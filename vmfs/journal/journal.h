@@ -65,6 +65,9 @@ class JournalClient {
   // These items may be allocated again, and their space unmapped.
   virtual void OnFreedItems(std::span<const FreedItem> items) = 0;
 
+  // A transaction begins: there will be something to commit.
+  virtual void OnTransactionBegun() {}
+
   // The journal stopped: nothing will be written any more. Called once.
   virtual void OnJournalStopped(const base::Error& error) = 0;
 };
@@ -135,6 +138,12 @@ class Journal {
   void Stop(const base::Error& error);
 
   bool stopped() const { return stop_error_.has_value(); }
+
+  // Whether Tick has or will have something to do.
+  bool busy() const {
+    return !running_.empty() || running_.active_count > 0 ||
+           !(committed_.empty() || (committed_.size() == 1 && committed_[0].home));
+  }
 
   // Ends the background work. The caller has checkpointed or the journal is stopped.
   base::Task<void> Drain();

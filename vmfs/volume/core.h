@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 
+#include "fs/base/alarm.h"
 #include "fs/base/block_device.h"
 #include "fs/base/executor.h"
 #include "fs/base/sync.h"
@@ -34,7 +35,8 @@ struct VolumeCore {
       : executor(the_executor),
         device(the_device),
         growth_lock(the_executor),
-        unmapping(the_executor) {}
+        unmapping(the_executor),
+        ticker(the_executor) {}
 
   base::Executor& executor;
   base::BlockDevice& device;
@@ -56,6 +58,16 @@ struct VolumeCore {
 
   base::AsyncLock growth_lock;  // one resource file grows at a time
   base::TaskGroup unmapping;    // freed space on its way back to the device and the allocators
+
+  base::Alarm ticker;           // sleeps between background commits
+  bool ticker_rests = false;    // nothing to commit: it sleeps until there is
+
+  // Something changed that a background commit must pick up.
+  void WakeTicker() {
+    if (!ticker_rests) return;
+    ticker_rests = false;
+    ticker.Ring();
+  }
 
   uint32_t NowSeconds() const {
     return static_cast<uint32_t>(executor.WallMicroseconds() / 1'000'000);

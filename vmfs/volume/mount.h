@@ -57,6 +57,7 @@ class MountedCore : private JournalClient, private ReleaseBarrier, private Takeo
 
   uint64_t TokenOfLock(uint64_t lock_address) override;
   void OnFreedItems(std::span<const FreedItem> items) override;
+  void OnTransactionBegun() override { core_.WakeTicker(); }
   void OnJournalStopped(const base::Error& error) override;
   base::Task<base::Status> MakeHome() override;
   base::Task<base::Status> Replay(const DeadSlot* dead) override;

@@ -5,7 +5,6 @@
 
 #include <fmt/format.h>
 
-#include "fs/base/alarm.h"
 #include "fs/base/log.h"
 #include "vmfs/directory/directory.h"
 #include "vmfs/directory/name.h"
@@ -22,6 +21,7 @@ namespace vmfs {
 namespace {
 
 constexpr uint64_t kTickMicroseconds = 1'000'000;
+constexpr uint64_t kRestMicroseconds = 3600'000'000;
 constexpr uint64_t kDescriptorsPerFreeBlock = 128;  // what one more block of `.fdc.sf` would hold
 
 // Passes directory entries on in the switch's form.
@@ -47,7 +47,6 @@ class MountedVolume : public Volume {
   MountedVolume(base::Executor& executor, base::BlockDevice& device)
       : mounted_(executor, device),
         core_(mounted_.core()),
-        alarm_(executor),
         background_(executor) {}
 
   base::Task<base::Status> Start(MountOptions& options) {
@@ -207,7 +206,7 @@ class MountedVolume : public Volume {
 
   base::Task<base::Status> Unmount() override {
     stopping_ = true;
-    alarm_.Ring();
+    core_.ticker.Ring();
     co_await background_.Join();
     base::Status status;
     if (core_.writable) {
@@ -257,11 +256,16 @@ class MountedVolume : public Volume {
     co_return base::Ok();
   }
 
-  // Commits by age. Sleeps long while there is nothing to do.
+  // Commits by age. Rests while there is nothing to commit, so that an idle volume wakes nobody.
   base::Task<void> TickLoop() {
     while (!stopping_) {
-      co_await alarm_.SleepUntil(core_.executor.NowMicroseconds() + kTickMicroseconds);
+      const bool busy = core_.journal->busy() || inodes_->HasLazyTimes();
+      core_.ticker_rests = !busy;
+      const uint64_t sleep_us = busy ? kTickMicroseconds : kRestMicroseconds;
+      co_await core_.ticker.SleepUntil(core_.executor.NowMicroseconds() + sleep_us);
+      core_.ticker_rests = false;
       if (stopping_ || core_.journal->stopped()) break;
+      if (!busy) continue;
       base::Status status = co_await WriteLazyTimes();
       if (status) status = co_await core_.journal->Tick(core_.options.commit_interval_us);
       if (!status) base::LogWarn("vmfs", "background commit: {}", status.error().message());
@@ -273,7 +277,6 @@ class MountedVolume : public Volume {
   std::unique_ptr<InodeTable> inodes_;
   std::unique_ptr<Names> names_;
   std::string label_, uuid_;
-  base::Alarm alarm_;
   base::TaskGroup background_;
   bool stopping_ = false;
 };
