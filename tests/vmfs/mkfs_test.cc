@@ -185,6 +185,7 @@ TEST(Mkfs, RefusesLabelsThatCannotBeFolders) {
   ExpectError(CheckLabel("a/b"), Code::kNameInvalid, "label");
   ExpectError(CheckLabel("a\nb"), Code::kNameInvalid, "label");
   ExpectError(CheckLabel(".."), Code::kNameInvalid, "label");
+  ExpectError(CheckLabel("\xff\xfe"), Code::kNameInvalid, "UTF-8");
 }
 
 TEST(Mkfs, LeavesNothingRecognisableWhenCanceled) {

@@ -7,6 +7,7 @@
 
 #include "fs/base/aligned_buffer.h"
 #include "fs/base/log.h"
+#include "vmfs/directory/name.h"
 #include "vmfs/format/corrupt.h"
 #include "vmfs/mkfs/image.h"
 
@@ -27,10 +28,7 @@ struct Plan {
   std::vector<LvmDevicePlan> devices;
 };
 
-// Not random in the executor's sense: a UUID must differ between runs of one seed too.
-base::Uuid NewDistinctUuid(uint64_t now_us) { return base::NewUuid(now_us); }
-
-bool IsLabelByte(unsigned char byte) { return byte >= 0x20 && byte != 0x7f && byte != '/'; }
+bool IsLabelByte(unsigned char byte) { return byte >= 0x20 && byte != 0x7f; }
 
 Status CheckDevices(std::span<BlockDevice* const> devices) {
   for (const BlockDevice* device : devices) {
@@ -51,8 +49,8 @@ Status CheckDevices(std::span<BlockDevice* const> devices) {
 VolumeIdentity MakeIdentity(const MkfsOptions& options, uint64_t now_us) {
   VolumeIdentity identity;
   identity.label = options.label;
-  identity.uuid = options.uuid.value_or(NewDistinctUuid(now_us));
-  identity.lvm_uuid = options.lvm_uuid.value_or(NewDistinctUuid(now_us));
+  identity.uuid = options.uuid.value_or(base::NewUuid(now_us));
+  identity.lvm_uuid = options.lvm_uuid.value_or(base::NewUuid(now_us));
   identity.host = options.host;
   identity.created_us = now_us;
   identity.uid = options.uid;
@@ -71,7 +69,7 @@ Result<Plan> MakePlan(std::span<BlockDevice* const> devices, const MkfsOptions& 
   uint64_t first_unit = 0;
   for (size_t i = 0; i < devices.size(); ++i) {
     plan.devices.push_back(
-        {devices[i]->name(), NewDistinctUuid(now_us), sizes[i], first_unit, units[i]});
+        {devices[i]->name(), base::NewUuid(now_us), sizes[i], first_unit, units[i]});
     first_unit += units[i];
   }
   TRY(plan.layout, PlanVolume(first_unit * kUnitBytes));
@@ -234,12 +232,12 @@ Status CheckLabel(const std::string& label) {
                        fmt::format("mkfs: label of {} bytes, at most {} fit", label.size(),
                                    kLabelBytes - 1));
   }
-  const bool valid = std::ranges::all_of(
+  const bool is_text = std::ranges::all_of(
       label, [](char c) { return IsLabelByte(static_cast<unsigned char>(c)); });
-  if (!valid || label == "." || label == "..") {
+  if (!is_text || (!label.empty() && !ValidateName(label))) {
     return base::Error(base::Code::kNameInvalid,
-                       "mkfs: the label is a folder's name in the mount: no '/', no control codes, "
-                       "not \".\" or \"..\"");
+                       "mkfs: the label is a folder's name in the mount: UTF-8, no '/', no control "
+                       "codes, not \".\" or \"..\"");
   }
   return base::Ok();
 }
