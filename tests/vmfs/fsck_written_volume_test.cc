@@ -1,10 +1,10 @@
-// The checker on volumes that the file system itself has written: after a clean unmount, and after a
-// crash with a journal that is still to be replayed.
-#include <gtest/gtest.h>
-
+// The checker on volumes that the file system itself has written: after a clean unmount, and after
+// a crash with a journal that is still to be replayed.
 #include <memory>
 #include <string>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "fs/base/sim_executor.h"
 #include "tests/support/vmfs_volume.h"
@@ -39,7 +39,8 @@ class FsckWrittenVolume : public testing::Test {
   void MakeFile(fss::InodeNumber parent, const std::string& name,
                 const std::vector<uint64_t>& offsets) {
     const auto made = Run(volume_.volume().CreateFile(parent, name, fss::NewInode{}));
-    auto opened = base::RunSync(executor_, volume_.volume().Open(made.inode, fss::OpenMode::kWrite));
+    auto opened =
+        base::RunSync(executor_, volume_.volume().Open(made.inode, fss::OpenMode::kWrite));
     ASSERT_TRUE(opened) << opened.error().message();
     std::byte byte{'x'};
     const base::IoVec piece{&byte, 1};
@@ -71,8 +72,7 @@ class FsckWrittenVolume : public testing::Test {
     fss::InodeNumber deep = root;
     for (int i = 0; i < 10; ++i) deep = MakeDirectory(deep, "level " + std::to_string(i));
     for (int i = 0; i < kWideCount; i += 3) {
-      Expect(base::RunSync(executor_,
-                           volume_.volume().Unlink(wide, "entry " + std::to_string(i))));
+      Expect(base::RunSync(executor_, volume_.volume().Unlink(wide, "entry " + std::to_string(i))));
     }
   }
 
