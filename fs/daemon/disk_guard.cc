@@ -2,6 +2,9 @@
 
 #include <utility>
 
+#include "fs/base/log.h"
+#include "fs/daemon/late_close.h"
+
 namespace stratad {
 namespace {
 
@@ -24,29 +27,54 @@ class GuardedFile final : public fss::ForwardingFile {
 
 }  // namespace
 
-base::Status DiskGuard::CheckFree(fss::InodeNumber inode) const {
+base::Task<base::Status> DiskGuard::CheckFree(fss::InodeNumber inode, std::string_view what) {
+  LateClose late_close(executor_);
   const disklib::DiskHolder* holder = open_disks_.HolderOf(inode);
-  if (!holder) return base::Ok();
-  return base::Error(base::Code::kBusy, holder->Describe());
+  while (holder != nullptr && late_close.may_wait()) {
+    co_await late_close.Wait();
+    holder = open_disks_.HolderOf(inode);
+  }
+  if (holder == nullptr) co_return base::Ok();
+  base::LogWarn("disks", "refused to {} a file of an open disk: {}", what, holder->Describe());
+  co_return base::Error(base::Code::kBusy, holder->Describe());
 }
 
-base::Task<base::Status> DiskGuard::CheckNameFree(fss::InodeNumber parent, std::string_view name) {
+base::Task<base::Status> DiskGuard::CheckNameFree(fss::InodeNumber parent, std::string_view name,
+                                                  std::string_view what) {
   if (open_disks_.List().empty()) co_return base::Ok();
   const base::Result<fss::Attributes> found = co_await below().Lookup(parent, name);
   if (!found) co_return base::Ok();
   below().Forget(found->inode, 1);
-  co_return CheckFree(found->inode);
+  const base::Status checked = co_await CheckFree(found->inode, what);
+  co_return checked;
+}
+
+base::Task<base::Status> DiskGuard::NoteOpen(fss::InodeNumber inode, bool writes) {
+  LateClose late_close(executor_);
+  base::Status noted = open_disks_.OpenFile(inode, writes);
+  while (!noted && late_close.may_wait()) {
+    co_await late_close.Wait();
+    noted = open_disks_.OpenFile(inode, writes);
+  }
+  if (!noted) {
+    base::LogWarn("disks", "refused to open a file for writing: {}", noted.error().message());
+    co_return noted;
+  }
+  // What the kernel has of the file is older than what the disk wrote.
+  const disklib::DiskHolder* holder = open_disks_.HolderOf(inode);
+  if (holder != nullptr && holder->writes) listener_.ContentChanged(inode);
+  co_return noted;
 }
 
 base::Task<base::Result<fss::Attributes>> DiskGuard::SetAttributes(fss::InodeNumber inode,
                                                                    fss::AttributeChange change) {
-  if (change.size_bytes) CO_TRY_STATUS(CheckFree(inode));
+  if (change.size_bytes) CO_TRY_STATUS(co_await CheckFree(inode, "truncate"));
   base::Result<fss::Attributes> changed = co_await below().SetAttributes(inode, change);
   co_return changed;
 }
 
 base::Task<base::Status> DiskGuard::Unlink(fss::InodeNumber parent, std::string_view name) {
-  CO_TRY_STATUS(co_await CheckNameFree(parent, name));
+  CO_TRY_STATUS(co_await CheckNameFree(parent, name, "remove"));
   const base::Status removed = co_await below().Unlink(parent, name);
   co_return removed;
 }
@@ -54,8 +82,8 @@ base::Task<base::Status> DiskGuard::Unlink(fss::InodeNumber parent, std::string_
 base::Task<base::Status> DiskGuard::Rename(fss::InodeNumber from_parent, std::string_view from_name,
                                            fss::InodeNumber to_parent, std::string_view to_name,
                                            bool no_replace) {
-  CO_TRY_STATUS(co_await CheckNameFree(from_parent, from_name));
-  CO_TRY_STATUS(co_await CheckNameFree(to_parent, to_name));
+  CO_TRY_STATUS(co_await CheckNameFree(from_parent, from_name, "rename"));
+  CO_TRY_STATUS(co_await CheckNameFree(to_parent, to_name, "replace"));
   const base::Status renamed =
       co_await below().Rename(from_parent, from_name, to_parent, to_name, no_replace);
   co_return renamed;
@@ -64,7 +92,7 @@ base::Task<base::Status> DiskGuard::Rename(fss::InodeNumber from_parent, std::st
 base::Task<base::Result<std::unique_ptr<fss::File>>> DiskGuard::Open(fss::InodeNumber inode,
                                                                      fss::OpenMode mode) {
   const bool writes = mode != fss::OpenMode::kRead;
-  CO_TRY_STATUS(open_disks_.OpenFile(inode, writes));
+  CO_TRY_STATUS(co_await NoteOpen(inode, writes));
   base::Result<std::unique_ptr<fss::File>> opened = co_await below().Open(inode, mode);
   if (!opened) {
     open_disks_.CloseFile(inode, writes);

@@ -1,25 +1,32 @@
 // `DiskGuard`: keeps the files of open disks from being changed as plain files.
 //
 // It stands between a volume and the session that shows its files. While a virtual disk is open,
-// its descriptor and extents are not opened for writing, truncated, replaced or removed (kBusy,
-// naming the holder); while it is open for writing its extents are not read either, since the
-// kernel would keep what it read. Thread rule: the volume's executor. Place in the stack: a filter
-// of the file-system switch, on top of a volume.
+// its descriptor and extents are not truncated, replaced or removed, and while it is open for
+// writing they are not opened for writing either (kBusy, naming the holder; the refusal is logged).
+// They can be read; the kernel is told not to keep what it read. The kernel reports a close late,
+// so a refusal is given only after a short wait. Thread rule: the volume's executor. Place in the
+// stack: a filter of the file-system switch, on top of a volume.
 #pragma once
 
 #include <memory>
 #include <string_view>
 
 #include "disklib/open_disks.h"
+#include "fs/base/executor.h"
+#include "fs/daemon/side_door.h"
 #include "fs/fss/forwarding.h"
 
 namespace stratad {
 
 class DiskGuard final : public fss::ForwardingFileSystem {
  public:
-  // Both outlive the filter.
-  DiskGuard(fss::FileSystem& volume, disklib::OpenDisks& open_disks)
-      : ForwardingFileSystem(volume), open_disks_(open_disks) {}
+  // All outlive the filter.
+  DiskGuard(base::Executor& executor, fss::FileSystem& volume, disklib::OpenDisks& open_disks,
+            ChangeListener& listener)
+      : ForwardingFileSystem(volume),
+        executor_(executor),
+        open_disks_(open_disks),
+        listener_(listener) {}
 
   base::Task<base::Result<fss::Attributes>> SetAttributes(fss::InodeNumber inode,
                                                           fss::AttributeChange change) override;
@@ -31,13 +38,19 @@ class DiskGuard final : public fss::ForwardingFileSystem {
                                                             fss::OpenMode mode) override;
 
  private:
-  // Ok, or kBusy with the disk that holds the inode.
-  base::Status CheckFree(fss::InodeNumber inode) const;
+  // Ok, or kBusy with the disk that holds the inode. `what` is the change asked for.
+  base::Task<base::Status> CheckFree(fss::InodeNumber inode, std::string_view what);
 
   // The same for what stands at a name; a missing name is free.
-  base::Task<base::Status> CheckNameFree(fss::InodeNumber parent, std::string_view name);
+  base::Task<base::Status> CheckNameFree(fss::InodeNumber parent, std::string_view name,
+                                         std::string_view what);
 
+  // Reports an open of a plain file.
+  base::Task<base::Status> NoteOpen(fss::InodeNumber inode, bool writes);
+
+  base::Executor& executor_;
   disklib::OpenDisks& open_disks_;
+  ChangeListener& listener_;
 };
 
 }  // namespace stratad

@@ -65,8 +65,8 @@ DiskService::DiskService(base::Executor& executor, fss::FileSystem& volume,
       backend_(door_, owner),
       lib_(executor, backend_, open_disks_),
       disks_(lib_),
-      tree_(volume, disks_),
-      guard_(volume, open_disks_) {}
+      tree_(executor, volume, disks_),
+      guard_(executor, volume, open_disks_, listener) {}
 
 base::Task<base::Result<Json>> DiskService::Handle(Json& request, disklib::Progress* progress) {
   const std::string action = StringOf(request, "action").value_or("");

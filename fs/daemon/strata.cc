@@ -12,6 +12,9 @@ int main(int argument_count, char** arguments) {
   stratad::AddStatusCommand(line);
   stratad::AddFileCommands(line);
   stratad::AddDiskCommands(line);
+  stratad::AddFsckCommand(line);
+  stratad::AddVolumeCommands(line);
+  stratad::AddDumpCommand(line);
   try {
     line.app.parse(argument_count, arguments);
   } catch (const CLI::ParseError& error) {

@@ -5,6 +5,8 @@
 #include <vector>
 
 #include "disklib/names.h"
+#include "fs/base/log.h"
+#include "fs/daemon/late_close.h"
 
 namespace stratad {
 namespace {
@@ -67,8 +69,8 @@ class FolderSink final : public fss::DirectorySink {
 
 }  // namespace
 
-VdiskTree::VdiskTree(fss::FileSystem& volume, disklib::VDisks& disks)
-    : volume_(volume), disks_(disks), lister_(volume) {
+VdiskTree::VdiskTree(base::Executor& executor, fss::FileSystem& volume, disklib::VDisks& disks)
+    : executor_(executor), volume_(volume), disks_(disks), lister_(volume) {
   Node top;
   top.parent = top.volume_inode = volume.root();
   nodes_.emplace(volume.root(), std::move(top));
@@ -253,9 +255,18 @@ base::Task<base::Result<std::unique_ptr<fss::File>>> VdiskTree::Open(fss::InodeN
   if (found == nodes_.end()) co_return base::Code::kStale;
   if (!found->second.is_disk) co_return base::Code::kIsDirectory;
   CO_TRY(const std::string path, PathOf(inode));
-  CO_TRY(std::unique_ptr<disklib::VDisk> disk,
-         co_await disks_.Open(path, mode != fss::OpenMode::kRead));
-  co_return std::unique_ptr<fss::File>(std::move(disk));
+  const bool writes = mode != fss::OpenMode::kRead;
+  LateClose late_close(executor_);
+  base::Result<std::unique_ptr<disklib::VDisk>> disk = co_await disks_.Open(path, writes);
+  while (!disk && disk.error().code() == base::Code::kBusy && late_close.may_wait()) {
+    co_await late_close.Wait();
+    disk = co_await disks_.Open(path, writes);
+  }
+  if (!disk) {
+    base::LogWarn("disks", "refused to open disk {}: {}", path, disk.error().message());
+    co_return disk.error();
+  }
+  co_return std::unique_ptr<fss::File>(*std::move(disk));
 }
 
 base::Task<base::Status> VdiskTree::ReadDirectory(fss::InodeNumber inode, uint64_t cursor,

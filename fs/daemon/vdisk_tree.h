@@ -15,14 +15,15 @@
 
 #include "disklib/disk_list.h"
 #include "disklib/vdisk.h"
+#include "fs/base/executor.h"
 #include "fs/fss/file_system.h"
 
 namespace stratad {
 
 class VdiskTree final : public fss::FileSystem {
  public:
-  // Both outlive the tree.
-  VdiskTree(fss::FileSystem& volume, disklib::VDisks& disks);
+  // All outlive the tree, the volume at least until `Unmount`.
+  VdiskTree(base::Executor& executor, fss::FileSystem& volume, disklib::VDisks& disks);
 
   fss::InodeNumber root() const override { return volume_.root(); }
 
@@ -51,6 +52,8 @@ class VdiskTree final : public fss::FileSystem {
   base::Task<base::Status> RemoveDirectory(fss::InodeNumber, std::string_view) override;
   base::Task<base::Status> Rename(fss::InodeNumber, std::string_view, fss::InodeNumber,
                                   std::string_view, bool) override;
+
+  // Error kBusy, which is logged: a file of the disk is open for writing, by the holder named.
   base::Task<base::Result<std::unique_ptr<fss::File>>> Open(fss::InodeNumber inode,
                                                             fss::OpenMode mode) override;
   base::Task<base::Status> ReadDirectory(fss::InodeNumber inode, uint64_t cursor,
@@ -87,6 +90,7 @@ class VdiskTree final : public fss::FileSystem {
   // The path from the volume's root: "vm/disk.vmdk".
   base::Result<std::string> PathOf(fss::InodeNumber inode) const;
 
+  base::Executor& executor_;
   fss::FileSystem& volume_;
   disklib::VDisks& disks_;
   disklib::DiskLister lister_;

@@ -29,10 +29,13 @@ struct CommandLine {
 };
 
 void AddDiskCommands(CommandLine& line);
+void AddDumpCommand(CommandLine& line);
 void AddFileCommands(CommandLine& line);
+void AddFsckCommand(CommandLine& line);
 void AddMkfsCommand(CommandLine& line);
 void AddMountCommands(CommandLine& line);
 void AddStatusCommand(CommandLine& line);
+void AddVolumeCommands(CommandLine& line);
 
 // "strata WHAT: MESSAGE" on standard error; answers kExitFailed.
 int PrintError(std::string_view what, const base::Error& error);

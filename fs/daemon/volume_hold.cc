@@ -1,0 +1,54 @@
+#include "fs/daemon/volume_hold.h"
+
+#include <cerrno>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "vmfs/format/heartbeat_slot.h"
+#include "vmfs/lock/heartbeat.h"
+
+namespace stratad {
+namespace {
+
+// One byte per heartbeat slot.
+struct flock GuardBytes(short type) {
+  struct flock range {};
+
+  range.l_type = type;
+  range.l_whence = SEEK_SET;
+  range.l_start = static_cast<off_t>(vmfs::kGuardByteOffset);
+  range.l_len = static_cast<off_t>(vmfs::kHeartbeatSlotCount);
+  return range;
+}
+
+}  // namespace
+
+VolumeHold::~VolumeHold() {
+  for (const int descriptor : descriptors_) close(descriptor);
+}
+
+base::Result<std::optional<uint32_t>> VolumeHold::Take(std::span<const std::string> paths) {
+  for (const std::string& path : paths) {
+    TRY(const std::optional<uint32_t> slot, TakeOne(path));
+    if (slot) return slot;
+  }
+  return std::optional<uint32_t>();
+}
+
+base::Result<std::optional<uint32_t>> VolumeHold::TakeOne(const std::string& path) {
+  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return base::ErrnoError(errno, "open " + path);
+  descriptors_.push_back(descriptor);
+  struct flock wanted = GuardBytes(F_RDLCK);
+  if (fcntl(descriptor, F_OFD_SETLK, &wanted) == 0) return std::optional<uint32_t>();
+  if (errno != EAGAIN && errno != EACCES) return base::ErrnoError(errno, "lock " + path);
+  struct flock found = GuardBytes(F_RDLCK);
+  if (fcntl(descriptor, F_OFD_GETLK, &found) != 0) return base::ErrnoError(errno, "lock " + path);
+  // Let go of in between: whoever had it is on the way out, slot 0 stands for it.
+  const bool gone = found.l_type == F_UNLCK;
+  const auto start = gone ? vmfs::kGuardByteOffset : static_cast<uint64_t>(found.l_start);
+  return std::optional<uint32_t>(static_cast<uint32_t>(start - vmfs::kGuardByteOffset));
+}
+
+}  // namespace stratad

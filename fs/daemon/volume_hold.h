@@ -1,0 +1,40 @@
+// `VolumeHold`: keeps a volume from being mounted while it is checked, and finds who has it
+// mounted.
+//
+// A daemon locks one guard byte of the backing file for as long as it lives (vmfs/FORMAT.md,
+// Heartbeats). Shared locks of all of them exclude daemons, but not other checks, and need no
+// permission to write. Thread rule: any thread; never waits for a lock. Place in the stack:
+// programs that work on volumes nobody may change meanwhile.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "fs/base/result.h"
+
+namespace stratad {
+
+class VolumeHold {
+ public:
+  VolumeHold() = default;
+
+  VolumeHold(VolumeHold&& other) noexcept : descriptors_(std::exchange(other.descriptors_, {})) {}
+
+  VolumeHold& operator=(VolumeHold&&) = delete;
+  ~VolumeHold();
+
+  // The heartbeat slot of a running daemon, or nothing: the volume on `paths` is held until the
+  // VolumeHold is destroyed. Errors: kNotFound, kPermission and others of errno.
+  base::Result<std::optional<uint32_t>> Take(std::span<const std::string> paths);
+
+ private:
+  base::Result<std::optional<uint32_t>> TakeOne(const std::string& path);
+
+  std::vector<int> descriptors_;
+};
+
+}  // namespace stratad
