@@ -176,7 +176,11 @@ base::Result<std::unique_ptr<FuseSession>> Daemon::MakeSession(bool devices) {
 }
 
 base::Task<base::Status> Daemon::MountSession(FuseSession& session) {
-  ThreadCall call(executor_, [&session] { return session.Mount(); });
+  ThreadCall call(executor_, [&session]() -> base::Status {
+    TRY_STATUS(session.Mount());
+    WidenReadAhead(session.options().mount_point);
+    return base::Ok();
+  });
   co_await call;
   CO_TRY_STATUS(call.TakeResult());
   session.Start();

@@ -23,6 +23,7 @@ namespace stdfs = std::filesystem;
 
 constexpr size_t kUsersNamedMax = 5;
 constexpr int kDeadMountsMax = 8;
+constexpr int kReadAheadKib = 1024;
 constexpr std::string_view kInnerMount = "/devices";
 
 // Mount tables write space, tab, newline and backslash as three octal digits.
@@ -92,11 +93,12 @@ std::vector<MountEntry> ParseMountInfo(std::string_view text) {
   std::string line;
   while (std::getline(lines, line)) {
     std::istringstream words(line);
+    MountEntry entry;
     std::string word, mount_point;
-    for (int i = 0; i < 5 && words >> word; ++i) mount_point = word;
+    // Mount id, parent id, device, root, mount point, then options up to a lone dash.
+    words >> word >> word >> entry.device >> word >> mount_point;
     while (words >> word && word != "-") {
     }
-    MountEntry entry;
     if (!(words >> entry.type >> entry.source)) continue;
     entry.mount_point = Unescape(mount_point);
     entry.source = Unescape(entry.source);
@@ -190,6 +192,15 @@ base::Status SyncMount(const std::string& mount_point) {
   close(descriptor);
   if (result != 0) return base::ErrnoError(error_number, "sync " + mount_point);
   return base::Ok();
+}
+
+void WidenReadAhead(const std::string& mount_point) {
+  const base::Result<std::vector<MountEntry>> table = ReadMountTable();
+  if (!table) return;
+  for (const MountEntry& entry : *table) {
+    if (entry.mount_point != mount_point || entry.type != kMountType) continue;
+    std::ofstream("/sys/class/bdi/" + entry.device + "/read_ahead_kb") << kReadAheadKib;
+  }
 }
 
 std::string DescribeUsers(const std::string& mount_point) {

@@ -18,6 +18,7 @@ constexpr char kTable[] =
 TEST(MountTable, IsReadWithEscapesAndOptionalFields) {
   const std::vector<MountEntry> entries = ParseMountInfo(kTable);
   ASSERT_EQ(entries.size(), 4u);
+  EXPECT_EQ(entries[1].device, "0:26");
   EXPECT_EQ(entries[1].mount_point, "/mnt/a b");
   EXPECT_EQ(entries[1].type, "fuse.strata");
   EXPECT_EQ(entries[1].source, "/images/x.img");
