@@ -1,8 +1,9 @@
 #include "tests/support/vmfs_volume.h"
 
+#include <fmt/format.h>
+
 #include <array>
 
-#include "vmfs/fsck/fsck.h"
 #include "vmfs/lvm_device.h"
 #include "vmfs/mkfs/mkfs.h"
 
@@ -13,11 +14,12 @@ SimVolume::SimVolume(base::SimExecutor& executor, uint64_t volume_bytes, bool lo
   base::SimDisk::Options options;
   options.size_bytes = ImageBytesFor(volume_bytes);
   options.logging = logging;
-  disk_ = std::make_unique<base::SimDisk>(executor, options);
+  owned_disk_ = std::make_unique<base::SimDisk>(executor, options);
+  disk_ = owned_disk_.get();
 }
 
 SimVolume::SimVolume(base::SimExecutor& executor, std::unique_ptr<base::SimDisk> disk)
-    : executor_(executor), disk_(std::move(disk)) {}
+    : executor_(executor), owned_disk_(std::move(disk)), disk_(owned_disk_.get()) {}
 
 SimVolume::~SimVolume() {
   if (volume_) (void)Unmount();
@@ -26,7 +28,7 @@ SimVolume::~SimVolume() {
 base::Status SimVolume::MakeFileSystem() {
   MkfsOptions options;
   options.label = "sim";
-  const std::array<base::BlockDevice*, 1> devices{disk_.get()};
+  const std::array<base::BlockDevice*, 1> devices{disk_};
   const auto report = base::RunSync(
       executor_, vmfs::MakeFileSystem(executor_, std::span<base::BlockDevice* const>(devices),
                                       options));
@@ -35,7 +37,7 @@ base::Status SimVolume::MakeFileSystem() {
 }
 
 base::Status SimVolume::Mount() {
-  const std::array<base::BlockDevice*, 1> devices{disk_.get()};
+  const std::array<base::BlockDevice*, 1> devices{disk_};
   TRY(lvm_, base::RunSync(executor_, OpenLvm(std::span<base::BlockDevice* const>(devices))));
   options_.identity.owner = base::NewUuid(executor_.WallMicroseconds());
   options_.identity.address_text = "simulated host";
@@ -62,16 +64,21 @@ void SimVolume::Crash() {
   (void)lvm_.release();
 }
 
-std::string SimVolume::Check() {
-  const std::array<base::BlockDevice*, 1> devices{disk_.get()};
+base::Result<FsckReport> SimVolume::Report() {
+  const std::array<base::BlockDevice*, 1> devices{disk_};
   FsckOptions options;
-  const auto report = base::RunSync(
-      executor_, CheckDevices(std::span<base::BlockDevice* const>(devices), options));
+  return base::RunSync(executor_,
+                       CheckDevices(std::span<base::BlockDevice* const>(devices), options));
+}
+
+std::string SimVolume::Check(FindingSeverity least) {
+  const base::Result<FsckReport> report = Report();
   if (!report) return report.error().message();
   std::string text;
   for (const Finding& finding : report->findings) {
-    if (finding.severity == FindingSeverity::kInfo) continue;
-    text += std::string(NameOf(finding.code)) + ": " + finding.text + "\n";
+    if (finding.severity < least) continue;
+    text += fmt::format("{} {}: {}\n", NameOf(finding.severity), NameOf(finding.code),
+                        finding.text);
   }
   return text;
 }

@@ -8,9 +8,18 @@
 
 #include "fs/base/sim_executor.h"
 #include "tests/support/sim_disk.h"
+#include "vmfs/fsck/fsck.h"
 #include "vmfs/volume/volume.h"
 
 namespace vmfs {
+
+// Says that every other process is dead: what a crashed host left may be taken over at once.
+class DeadGuard : public ProcessGuard {
+ public:
+  base::Result<bool> TryLock(uint64_t) override { return true; }
+  void Unlock(uint64_t) override {}
+  bool covers_every_writer() const override { return true; }
+};
 
 class SimVolume {
  public:
@@ -18,6 +27,9 @@ class SimVolume {
   SimVolume(base::SimExecutor& executor, uint64_t volume_bytes, bool logging);
   // Stands on a disk that exists, as after a simulated crash.
   SimVolume(base::SimExecutor& executor, std::unique_ptr<base::SimDisk> disk);
+  // Borrows the disk.
+  SimVolume(base::SimExecutor& executor, base::SimDisk& disk)
+      : executor_(executor), disk_(&disk) {}
   ~SimVolume();
 
   base::SimDisk& disk() { return *disk_; }
@@ -35,12 +47,21 @@ class SimVolume {
   // Forgets the mount without a word to the disk, as a crash does. The executor is abandoned.
   void Crash();
 
-  // What the full check of the unmounted volume has to say; empty when it is clean.
-  std::string Check();
+  // The full check of the unmounted volume.
+  base::Result<FsckReport> Report();
+
+  // What the full check has to say; empty when the volume is clean.
+  std::string Check() { return Check(FindingSeverity::kInfo); }
+
+  // The same without remarks, as after a crash: locks of the dead are taken over when they are met.
+  std::string CheckAfterCrash() { return Check(FindingSeverity::kWarning); }
 
  private:
+  std::string Check(FindingSeverity least);
+
   base::SimExecutor& executor_;
-  std::unique_ptr<base::SimDisk> disk_;
+  std::unique_ptr<base::SimDisk> owned_disk_;
+  base::SimDisk* disk_;
   std::unique_ptr<base::BlockDevice> lvm_;
   std::unique_ptr<Volume> volume_;
   MountOptions options_;

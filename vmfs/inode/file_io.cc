@@ -223,9 +223,10 @@ base::Task<base::Result<uint64_t>> WriteFile(VolumeCore& core, Inode& inode,
 
 base::Task<base::Status> AllocateUnit(VolumeCore& core, Inode& inode, uint64_t index,
                                       uint64_t end_bytes) {
+  // A coroutine of its own, so that the flag outlives the call.
   bool somebody_else = false;
   const std::span<const base::IoVec> nothing;
-  return WriteIntoHole(core, inode, index, 0, nothing, end_bytes, somebody_else);
+  co_return co_await WriteIntoHole(core, inode, index, 0, nothing, end_bytes, somebody_else);
 }
 
 base::Task<base::Status> ZeroMapped(VolumeCore& core, Inode& inode, uint64_t address,

@@ -53,7 +53,8 @@ std::optional<uint32_t> FindAdjacentFree(const OpenCluster& open, const SystemFi
 }  // namespace
 
 base::Task<base::Result<JournalBlock>> TakeJournalBlock(base::BlockDevice& volume,
-                                                        LockManager& locks, SystemFile& file,
+                                                        LockManager& locks, Heartbeat& heartbeat,
+                                                        SystemFile& file,
                                                         ResourceGeometry geometry) {
   for (uint64_t cluster = 0; cluster < geometry.cluster_count(); ++cluster) {
     OpenCluster open;
@@ -63,10 +64,20 @@ base::Task<base::Result<JournalBlock>> TakeJournalBlock(base::BlockDevice& volum
     JournalBlock block;
     block.index = {cluster, *item};
     CO_TRY(block.volume_address, file.AddressOf(geometry.ItemOffset(block.index)));
+    CO_TRY_STATUS(co_await heartbeat.SetJournal(block.address(), block.volume_address));
     CO_TRY_STATUS(co_await StoreMark(volume, open, *item, /*is_free=*/false));
     co_return block;
   }
   co_return base::Error(base::Code::kNoSpace, "take a journal block: all are in use");
+}
+
+base::Task<base::Result<bool>> IsJournalBlockUsed(base::BlockDevice& volume, LockManager& locks,
+                                                  SystemFile& file, ResourceGeometry geometry,
+                                                  JournalBlock block) {
+  if (!geometry.Contains(block.index)) co_return base::Code::kCorrupt;
+  OpenCluster open;
+  CO_TRY_STATUS(co_await Open(volume, locks, file, &geometry, block.index.cluster, open));
+  co_return !IsFree(open.bytes, 1, block.index.item);
 }
 
 base::Task<base::Status> GiveBackJournalBlock(base::BlockDevice& volume, LockManager& locks,

@@ -11,6 +11,7 @@
 #include "fs/base/task.h"
 #include "vmfs/format/address.h"
 #include "vmfs/format/resource.h"
+#include "vmfs/lock/heartbeat.h"
 #include "vmfs/lock/lock_manager.h"
 #include "vmfs/resource/system_file.h"
 
@@ -25,11 +26,19 @@ struct JournalBlock {
   }
 };
 
-// Marks a free journal block used; durable. Blocks whose 2 MiB are not adjacent on the volume are
-// passed over. Errors: kNoSpace, kLockHeld, kCorrupt, those of the device.
+// Names a free journal block in our heartbeat slot, then marks it used; both durable. In this order
+// a crash leaves no block that is used but that no slot leads to. Blocks whose 2 MiB are not adjacent
+// on the volume are passed over. Errors: kNoSpace, kLockHeld, kCorrupt, those of the device.
 base::Task<base::Result<JournalBlock>> TakeJournalBlock(base::BlockDevice& volume,
-                                                        LockManager& locks, SystemFile& file,
+                                                        LockManager& locks, Heartbeat& heartbeat,
+                                                        SystemFile& file,
                                                         ResourceGeometry geometry);
+
+// Whether the block is marked used. One that a dead host's slot names and that is free holds
+// nothing: it was not begun, or given back already. Errors: kCorrupt, those of the device.
+base::Task<base::Result<bool>> IsJournalBlockUsed(base::BlockDevice& volume, LockManager& locks,
+                                                  SystemFile& file, ResourceGeometry geometry,
+                                                  JournalBlock block);
 
 // Writes the empty form into the block and marks it free; durable. Does nothing to a block that is
 // free already. Errors: as above.

@@ -155,7 +155,8 @@ base::Task<base::Status> MountedCore::StartWriting() {
   CO_TRY_STATUS(co_await core_.heartbeat->Acquire());
   device_.SetHeartbeat(core_.heartbeat.get());
   core_.locks = std::make_unique<LockManager>(core_.executor, core_.device, *core_.heartbeat,
-                                              static_cast<ReleaseBarrier&>(*this));
+                                              static_cast<ReleaseBarrier&>(*this),
+                                              core_.options.lock_options);
   core_.writable = true;
   CO_TRY_STATUS(co_await core_.heartbeat->TakeOverDead(*this));
   if (!core_.journal) CO_TRY_STATUS(co_await StartJournal());
@@ -189,7 +190,8 @@ base::Task<base::Status> MountedCore::StartJournal() {
   SystemFile file;
   ResourceGeometry geometry;
   CO_TRY_STATUS(co_await LoadJournalFile(file, geometry));
-  CO_TRY(journal_block_, co_await TakeJournalBlock(core_.device, *core_.locks, file, geometry));
+  CO_TRY(journal_block_, co_await TakeJournalBlock(core_.device, *core_.locks, *core_.heartbeat,
+                                                   file, geometry));
   JournalOptions journal_options;
   journal_options.ring_address = journal_block_.volume_address;
   journal_options.fs_uuid = core_.superblock.uuid;
@@ -199,14 +201,25 @@ base::Task<base::Status> MountedCore::StartJournal() {
   journal_options.faults = core_.options.journal_faults;
   core_.journal = std::make_unique<Journal>(core_.executor, *core_.cache,
                                             static_cast<JournalClient&>(*this), journal_options);
-  CO_TRY_STATUS(co_await core_.journal->Initialize());
-  co_return co_await core_.heartbeat->SetJournal(journal_block_.address(),
-                                                 journal_block_.volume_address);
+  co_return co_await core_.journal->Initialize();
 }
 
 // The dead host's metadata come home; its orphans are in our journal before its slot is given free.
 base::Task<base::Status> MountedCore::Replay(const DeadSlot* dead) {
   if (dead->journal_volume_address == 0) co_return base::Ok();
+  // Given back before the crash, and ours by now.
+  if (core_.journal && dead->journal_volume_address == journal_block_.volume_address) {
+    co_return base::Ok();
+  }
+  SystemFile file;
+  ResourceGeometry geometry;
+  CO_TRY_STATUS(co_await LoadJournalFile(file, geometry));
+  JournalBlock block;
+  block.index = Address(dead->journal_block_address).index();
+  block.volume_address = dead->journal_volume_address;
+  CO_TRY(const bool used,
+         co_await IsJournalBlockUsed(core_.device, *core_.locks, file, geometry, block));
+  if (!used) co_return base::Ok();
   JournalOwner owner{core_.superblock.uuid, dead->journal_volume_address, dead->address,
                      dead->generation, core_.options.ignore_journal_checksums};
   CO_TRY(JournalContents contents, co_await ReadJournal(core_.device, &owner));
@@ -221,12 +234,6 @@ base::Task<base::Status> MountedCore::Replay(const DeadSlot* dead) {
   }
   leftover_scan_ = leftover_scan_ || contents.scan_descriptors;
   CO_TRY_STATUS(co_await core_.journal->CommitOrphans());
-  SystemFile file;
-  ResourceGeometry geometry;
-  CO_TRY_STATUS(co_await LoadJournalFile(file, geometry));
-  JournalBlock block;
-  block.index = Address(dead->journal_block_address).index();
-  block.volume_address = dead->journal_volume_address;
   co_return co_await GiveBackJournalBlock(core_.device, *core_.locks, file, geometry, block);
 }
 

@@ -19,6 +19,7 @@
 #include "fs/fss/file_system.h"
 #include "vmfs/journal/journal.h"
 #include "vmfs/lock/heartbeat.h"
+#include "vmfs/lock/lock_manager.h"
 
 namespace vmfs {
 
@@ -33,7 +34,8 @@ struct MountOptions {
   size_t idle_inodes_max = 256;
   // Volumes of others, mounted by an ordinary user: everything belongs to this user.
   std::optional<uint32_t> foreign_uid, foreign_gid;
-  JournalFaults journal_faults;           // for tests of the tests
+  LockManagerOptions lock_options;
+  JournalFaults journal_faults;    // for tests of the tests
   bool ignore_journal_checksums = false;  // likewise
 };
 

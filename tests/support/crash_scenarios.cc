@@ -1,0 +1,267 @@
+#include "tests/support/crash_scenarios.h"
+
+#include <fmt/format.h>
+
+#include "fs/base/log.h"
+
+namespace vmfs {
+namespace {
+
+constexpr uint64_t kVolumeBytes = uint64_t{256} << 20;
+constexpr uint64_t kMiB = uint64_t{1} << 20;
+
+void TwoFiles(VolumeHistory& history) {
+  history.Create("/a");
+  history.Write("/a", 0, 3000);
+  history.Create("/b");
+  history.Write("/b", 0, 100'000);
+}
+
+void CreateFiles(VolumeHistory& history) {
+  history.Create("/one");
+  history.SyncAll();
+  history.Create("/two");
+  history.MakeSymlink("/three", "one");
+  history.Sync("/two");
+  history.Create("/four");
+}
+
+void WriteEveryMapKind(VolumeHistory& history) {
+  history.Create("/f");
+  history.Write("/f", 0, 1000);
+  history.Sync("/f");
+  history.Write("/f", 1000, 9000);
+  history.Sync("/f");
+  history.Write("/f", 10'000, 90'001);
+  history.Sync("/f");
+  history.Write("/f", 8 * kMiB - 100, 1000);
+  history.Sync("/f");
+  history.Create("/far");
+  history.Write("/far", 400 * kMiB, 5000);
+  history.Sync("/far");
+  history.Write("/far", 3'000'000 * kMiB, 600);
+  history.Sync("/far");
+}
+
+void Overwrite(VolumeHistory& history) {
+  history.Write("/b", 500, 20'000);
+  history.Sync("/b");
+  history.Write("/a", 0, 2000);
+  history.Write("/b", 4096, 8192);
+  history.Sync("/a");
+  history.Write("/b", 60'000, 3000);
+}
+
+void Append(VolumeHistory& history) {
+  for (int i = 0; i < 6; ++i) {
+    const uint64_t size = history.now().at("/b").size_bytes;
+    history.Write("/b", size, 33'333);
+    if (i % 2 == 0) history.Sync("/b");
+  }
+}
+
+void TruncateFiles(VolumeHistory& history) {
+  history.Truncate("/b", 50'001);
+  history.Sync("/b");
+  history.Truncate("/b", 3 * kMiB);
+  history.Sync("/b");
+  history.Write("/b", 2 * kMiB, 700);
+  history.Truncate("/b", 2 * kMiB + 300);
+  history.Sync("/b");
+  history.Truncate("/b", 0);
+  history.Truncate("/a", 10);
+  history.SyncAll();
+  history.Create("/c");
+  history.Write("/c", 0, 100'000);
+  history.Sync("/c");
+}
+
+void PunchAndAllocate(VolumeHistory& history) {
+  history.Write("/b", 0, 3 * kMiB);
+  history.Sync("/b");
+  history.Punch("/b", kMiB / 2, 2 * kMiB);
+  history.Sync("/b");
+  history.Allocate("/a", 0, 2 * kMiB);
+  history.Sync("/a");
+  history.Write("/b", kMiB + 5, 4000);
+  history.Sync("/b");
+}
+
+void RenameFiles(VolumeHistory& history) {
+  history.MakeDirectory("/d");
+  history.SyncAll();
+  history.Rename("/a", "/d/a");
+  history.Sync("/d/a");
+  history.Rename("/d/a", "/b");
+  history.SyncAll();
+  history.MakeDirectory("/e");
+  history.Rename("/d", "/e/d");
+  history.SyncAll();
+  history.Create("/e/d/x");
+  history.Rename("/e/d/x", "/b");
+}
+
+void ReplaceSafely(VolumeHistory& history) {
+  for (int i = 0; i < 3; ++i) {
+    history.Create("/b.new");
+    history.Write("/b.new", 0, 5000 + static_cast<size_t>(i));
+    history.Sync("/b.new");
+    history.Rename("/b.new", "/b");
+  }
+}
+
+void UnlinkFiles(VolumeHistory& history) {
+  history.Unlink("/b");
+  history.SyncAll();
+  history.Unlink("/a");
+  history.Create("/c");
+  history.Write("/c", 0, 70'000);
+  history.Sync("/c");
+}
+
+void Directories(VolumeHistory& history) {
+  history.MakeDirectory("/d");
+  history.MakeDirectory("/d/e");
+  history.SyncAll();
+  history.RemoveDirectory("/d/e");
+  history.Create("/d/f");
+  history.SyncAll();
+  history.Unlink("/d/f");
+  history.RemoveDirectory("/d");
+  history.SyncAll();
+  history.MakeDirectory("/g");
+}
+
+// What a replay must never do: bring an old directory back over new file data.
+void ReuseOfDirectorySpace(VolumeHistory& history) {
+  for (int i = 0; i < 3; ++i) {
+    const std::string directory = fmt::format("/d{}", i);
+    history.MakeDirectory(directory);
+    history.Create(directory + "/x");
+    history.SyncAll();
+    history.Unlink(directory + "/x");
+    history.RemoveDirectory(directory);
+    history.SyncAll();
+    const std::string file = fmt::format("/f{}", i);
+    history.Create(file);
+    history.Write(file, 0, 65'536);
+    history.Sync(file);
+  }
+}
+
+void ManyNames(VolumeHistory& history) {
+  history.MakeDirectory("/many");
+  for (int i = 0; i < 380; ++i) {
+    history.Create(fmt::format("/many/{:0>100}", i));
+    if (i % 64 == 0) history.SyncAll();
+  }
+}
+
+void JournalWraps(VolumeHistory& history) {
+  for (int i = 0; i < 160; ++i) {
+    history.Create(fmt::format("/w{}", i % 10));
+    history.SyncAll();
+    history.Unlink(fmt::format("/w{}", i % 10));
+    if (i % 3 == 0) history.SyncAll();
+  }
+}
+
+void FillSubBlocks(VolumeHistory& history) {
+  for (int i = 0; i < 240; ++i) {
+    const std::string path = fmt::format("/s{}", i);
+    history.Create(path);
+    history.Write(path, 0, 4000);
+  }
+}
+
+void GrowSubBlocks(VolumeHistory& history) {
+  for (int i = 240; i < 262; ++i) {
+    const std::string path = fmt::format("/s{}", i);
+    history.Create(path);
+    history.Write(path, 0, 4000);
+    if (i % 4 == 0) history.Sync(path);
+  }
+}
+
+const CrashScenario kScenarios[] = {
+    {"CreateFiles", nullptr, CreateFiles},
+    {"WriteEveryMapKind", nullptr, WriteEveryMapKind},
+    {"Overwrite", TwoFiles, Overwrite},
+    {"Append", TwoFiles, Append},
+    {"TruncateFiles", TwoFiles, TruncateFiles},
+    {"PunchAndAllocate", TwoFiles, PunchAndAllocate},
+    {"RenameFiles", TwoFiles, RenameFiles},
+    {"ReplaceSafely", TwoFiles, ReplaceSafely},
+    {"UnlinkFiles", TwoFiles, UnlinkFiles},
+    {"Directories", nullptr, Directories},
+    {"ReuseOfDirectorySpace", nullptr, ReuseOfDirectorySpace},
+    {"ManyNames", nullptr, ManyNames},
+    {"JournalWraps", nullptr, JournalWraps},
+    {"GrowSubBlocks", FillSubBlocks, GrowSubBlocks},
+};
+
+}  // namespace
+
+std::span<const CrashScenario> CrashScenarios() { return kScenarios; }
+
+const CrashScenario& CrashScenarioNamed(std::string_view name) {
+  for (const CrashScenario& scenario : kScenarios) {
+    if (name == scenario.name) return scenario;
+  }
+  CHECK(!"no such scenario");
+  return kScenarios[0];
+}
+
+CrashRecording::CrashRecording(const CrashScenario& scenario, const MountOptions& options)
+    : volume_(executor_, kVolumeBytes, /*logging=*/true), history_(executor_, volume_) {
+  base::SetLogLevel(base::LogLevel::kOff);
+  volume_.options() = options;
+  volume_.options().guard = &guard_;
+  Note(volume_.MakeFileSystem());
+  if (scenario.prepare != nullptr) {
+    Note(volume_.Mount());
+    scenario.prepare(history_);
+    history_.Unmount();
+  }
+  // What the preparation did is durable; the log begins here.
+  volume_.disk().Settle();
+  history_.StartOver();
+  Note(volume_.Mount());
+  scenario.run(history_);
+  history_.Unmount();
+  if (failure_.empty()) failure_ = history_.failure();
+}
+
+void CrashRecording::Note(const base::Status& status) {
+  if (!status && failure_.empty()) failure_ = status.error().message();
+  CHECK(status.has_value());
+}
+
+base::CrashSweepResult CrashRecording::Sweep(const base::CrashSweepOptions& options) {
+  return base::SweepCrashes(
+      volume_.disk(), options,
+      [this](base::SimExecutor& executor, base::SimDisk& disk, const base::CrashCase& crash) {
+        base::LogInfo("test", "{}", crash.ToString());
+        return Recover(executor, disk, crash);
+      });
+}
+
+std::string CrashRecording::Recover(base::SimExecutor& executor, base::SimDisk& disk,
+                                    const base::CrashCase& crash) {
+  SimVolume volume(executor, disk);
+  volume.options().guard = &guard_;
+  volume.options().ignore_journal_checksums = ignore_journal_checksums_;
+  const base::Status mounted = volume.Mount();
+  if (!mounted) return "mount: " + mounted.error().message();
+  Tree found;
+  const base::Status read =
+      base::RunSync(executor, VolumeClient(volume.volume()).ReadTree("", found));
+  const base::Status unmounted = volume.Unmount();
+  if (!read) return "read: " + read.error().message();
+  if (!unmounted) return "unmount: " + unmounted.error().message();
+  std::string wrong = history_.Judge(crash.prefix_length, found);
+  if (wrong.empty()) wrong = volume.CheckAfterCrash();
+  return wrong;
+}
+
+}  // namespace vmfs

@@ -1,0 +1,54 @@
+// Scenarios for crash sweeps over a mounted volume, and `CrashRecording`: one that has run to its end,
+// with the log of its writes, from mount to unmount.
+//
+// Thread rule: one thread.
+#pragma once
+
+#include <span>
+#include <string>
+
+#include "tests/support/crash_sweep.h"
+#include "tests/support/volume_history.h"
+
+namespace vmfs {
+
+struct CrashScenario {
+  const char* name;
+  void (*prepare)(VolumeHistory& history);  // before the log begins; may be null
+  void (*run)(VolumeHistory& history);
+};
+
+std::span<const CrashScenario> CrashScenarios();
+
+// The scenario with this name, which must exist.
+const CrashScenario& CrashScenarioNamed(std::string_view name);
+
+class CrashRecording {
+ public:
+  // Runs the scenario; `options` are those of its mount, faults among them.
+  explicit CrashRecording(const CrashScenario& scenario, const MountOptions& options = {});
+
+  // At each crash point: the next mount succeeds, finds a possible state with everything that was
+  // durable, and leaves a clean volume.
+  base::CrashSweepResult Sweep(const base::CrashSweepOptions& options);
+
+  size_t log_length() { return volume_.disk().log().size(); }
+  // The first error of an operation; empty when there is none.
+  const std::string& failure() const { return failure_; }
+  // Makes the mount that recovers believe everything in the ring: a planted fault.
+  void set_ignore_journal_checksums() { ignore_journal_checksums_ = true; }
+
+ private:
+  void Note(const base::Status& status);
+  std::string Recover(base::SimExecutor& executor, base::SimDisk& disk,
+                      const base::CrashCase& crash);
+
+  base::SimExecutor executor_{7};
+  DeadGuard guard_;
+  SimVolume volume_;
+  VolumeHistory history_;
+  std::string failure_;
+  bool ignore_journal_checksums_ = false;
+};
+
+}  // namespace vmfs
