@@ -76,6 +76,7 @@ Daemon::Daemon(base::UringExecutor& executor, const MountOptions& options)
     : executor_(executor),
       options_(options),
       started_us_(executor.NowMicroseconds()),
+      one_session_(geteuid() != 0),
       kernel_cache_(executor),
       tasks_(executor),
       closed_changed_(executor),
@@ -119,8 +120,10 @@ base::Task<base::Status> Daemon::Start() {
   CO_TRY(volumes_session_, MakeSession(/*devices=*/false));
   CO_TRY_STATUS(co_await MountSession(*volumes_session_));
   kernel_cache_.Attach(volumes_session_.get());
-  CO_TRY(devices_session_, MakeSession(/*devices=*/true));
-  CO_TRY_STATUS(co_await MountSession(*devices_session_));
+  if (!one_session_) {
+    CO_TRY(devices_session_, MakeSession(/*devices=*/true));
+    CO_TRY_STATUS(co_await MountSession(*devices_session_));
+  }
   CO_TRY(termination_, TerminationSource::Create([this] { OnSignal(); }));
   executor_.AddSource(*termination_);
   CO_TRY_STATUS(co_await StartControl());
@@ -131,6 +134,7 @@ base::Status Daemon::BuildTree() {
   MountTree::Options options;
   options.uid = geteuid();
   options.gid = getegid();
+  options.one_session = one_session_;
   options.created_us = executor_.WallMicroseconds() / 1'000'000 * 1'000'000;
   tree_ = std::make_unique<MountTree>(options);
   fss::NewInode owner;
@@ -169,9 +173,10 @@ base::Result<std::unique_ptr<FuseSession>> Daemon::MakeSession(bool devices) {
     options.changed_by_others = true;
     options.valid_seconds = kDevicesValidSeconds;
   } else {
-    options.writeback_cache =
-        options_.writeback_cache && !options.read_only && !options.changed_by_others;
+    options.writeback_cache = options_.writeback_cache && !one_session_ && !options.read_only &&
+                              !options.changed_by_others;
   }
+  options.cache_listings = !options.changed_by_others && !one_session_;
   return FuseSession::Create(executor_, devices ? tree_->devices() : tree_->volumes(), options);
 }
 
@@ -244,7 +249,7 @@ base::Task<base::Result<Json>> Daemon::HandleStatus() {
   }
   status["volumes"] = std::move(volumes);
   status["sessions"]["volumes"] = ToJson(volumes_session_->figures());
-  status["sessions"]["devices"] = ToJson(devices_session_->figures());
+  if (devices_session_) status["sessions"]["devices"] = ToJson(devices_session_->figures());
   co_return status;
 }
 
@@ -359,7 +364,7 @@ base::Task<void> Daemon::Terminate() {
     co_await executor_.Sleep(kGraceStepMicroseconds);
   }
   volumes_session_->Abort();
-  devices_session_->Abort();
+  if (devices_session_) devices_session_->Abort();
 }
 
 }  // namespace stratad

@@ -77,6 +77,10 @@ class Daemon final : public ControlHandler {
   base::UringExecutor& executor_;
   const MountOptions options_;
   const uint64_t started_us_;
+
+  // An ordinary user cannot mount in a FUSE mount: fusermount3 runs as root, which the kernel keeps
+  // out of it. One session then shows everything, without writeback caching.
+  const bool one_session_;
   KernelCache kernel_cache_;
   DatastoreList datastores_;
   std::vector<std::unique_ptr<Shown>> shown_;  // in the order of the datastores

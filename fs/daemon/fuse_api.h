@@ -105,6 +105,9 @@ class FuseServer final : public base::Source {
   void ReplyEntry(fuse_req_t request, const base::Result<fss::Attributes>& attributes);
   fuse_entry_param EntryOf(const fss::Attributes& attributes) const;
 
+  // How long the kernel may trust what it is told about an inode.
+  double ValidSeconds(Inode inode) const { return tree_.MayCache(inode) ? valid_seconds_ : 0; }
+
   // --- open files: fuse_data.cc
   base::Task<void> ServeOpen(fuse_req_t request, Inode inode, int flags);
   base::Task<void> ServeCreate(fuse_req_t request, Inode parent, const char* name, mode_t mode,

@@ -98,7 +98,7 @@ std::unique_ptr<OpenFile> FuseServer::Unregister(OpenFile* open) {
 // A caller that asks for direct I/O gets it end to end, with writes side by side; the kernel allows
 // those only to handles that bypass its cache altogether.
 uint32_t FuseServer::OpenFlags(Inode inode, int flags) {
-  if (options_.direct_io || (flags & O_DIRECT)) {
+  if (options_.direct_io || (flags & O_DIRECT) || !tree_.MayCacheData(inode)) {
     return FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
   }
   const bool changed = changed_inodes_.erase(inode) > 0;

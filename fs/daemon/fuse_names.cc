@@ -128,8 +128,7 @@ fuse_entry_param FuseServer::EntryOf(const fss::Attributes& attributes) const {
   entry.ino = attributes.inode;
   entry.generation = attributes.generation;
   entry.attr = ToStat(attributes);
-  entry.attr_timeout = valid_seconds_;
-  entry.entry_timeout = valid_seconds_;
+  entry.attr_timeout = entry.entry_timeout = ValidSeconds(attributes.inode);
   return entry;
 }
 
@@ -147,7 +146,7 @@ base::Task<void> FuseServer::ServeLookup(fuse_req_t request, Inode parent,
   const base::Result<fss::Attributes> found = co_await tree_.Lookup(parent, name);
   if (!found && found.error().code() == base::Code::kNotFound) {
     fuse_entry_param nothing{};
-    nothing.entry_timeout = valid_seconds_;
+    nothing.entry_timeout = ValidSeconds(parent);
     fuse_reply_entry(request, &nothing);
     co_return;
   }
@@ -162,7 +161,7 @@ base::Task<void> FuseServer::ServeGetAttributes(fuse_req_t request, Inode inode)
     co_return;
   }
   const struct stat status = ToStat(*attributes);
-  fuse_reply_attr(request, &status, valid_seconds_);
+  fuse_reply_attr(request, &status, ValidSeconds(inode));
 }
 
 base::Task<void> FuseServer::ServeSetAttributes(fuse_req_t request, Inode inode,
@@ -174,7 +173,7 @@ base::Task<void> FuseServer::ServeSetAttributes(fuse_req_t request, Inode inode,
     co_return;
   }
   const struct stat status = ToStat(*changed);
-  fuse_reply_attr(request, &status, valid_seconds_);
+  fuse_reply_attr(request, &status, ValidSeconds(inode));
 }
 
 // In a directory with setgid, what is new belongs to the directory's group (inode(7)).

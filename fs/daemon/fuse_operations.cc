@@ -178,10 +178,10 @@ struct FuseOperations {
 
   // ENOSYS lets the kernel open directories, and cache their listings, without asking again.
   static void OpenDirectory(fuse_req_t request, fuse_ino_t, fuse_file_info* info) {
-    if (ServerOf(request).options_.changed_by_others) {
-      fuse_reply_open(request, info);
-    } else {
+    if (ServerOf(request).options_.cache_listings) {
       fuse_reply_err(request, ENOSYS);
+    } else {
+      fuse_reply_open(request, info);
     }
   }
 

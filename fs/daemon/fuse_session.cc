@@ -115,7 +115,7 @@ void FuseServer::Configure(fuse_conn_info& connection) const {
   want(FUSE_CAP_READDIRPLUS, true);
   want(FUSE_CAP_READDIRPLUS_AUTO, true);
   want(FUSE_CAP_CACHE_SYMLINKS, !options_.changed_by_others);
-  want(FUSE_CAP_NO_OPENDIR_SUPPORT, !options_.changed_by_others);
+  want(FUSE_CAP_NO_OPENDIR_SUPPORT, options_.cache_listings);
   want(FUSE_CAP_AUTO_INVAL_DATA, options_.changed_by_others);
   want(FUSE_CAP_WRITEBACK_CACHE, options_.writeback_cache);
   connection.max_write = RequestBuffers::kPayloadBytesMax;

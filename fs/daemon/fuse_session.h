@@ -35,7 +35,8 @@ class FuseSession {
     bool read_only = false;
     bool writeback_cache = false;     // the kernel delays writes and owns sizes and times
     bool direct_io = false;           // no page cache at all: every size and byte is always current
-    bool changed_by_others = false;   // files change behind the kernel: cache no data or listing
+    bool changed_by_others = false;   // files change behind the kernel: it keeps no data
+    bool cache_listings = true;       // the kernel keeps directory listings
     uint32_t valid_seconds = 86'400;  // how long the kernel may trust names and attributes
     uint32_t time_step_ns = 1000;     // granularity of the drivers' times
     size_t buffer_count_max = 128;    // of 1 MiB each, used as far as requests need them

@@ -17,17 +17,20 @@ fss::DevFs::Options UpperOptions(const MountTree::Options& options) {
 
 MountTree::MountTree(const Options& options)
     : outer_(UpperOptions(options)),
-      inner_(UpperOptions(options)),
+      separate_(UpperOptions(options)),
+      inner_(options.one_session ? outer_ : separate_),
       volumes_(outer_),
-      devices_(inner_),
-      volumes_folder_(outer_.AddDirectory(outer_.root(), "volumes")),
-      disks_folder_(inner_.AddDirectory(inner_.root(), "disks")),
-      virtual_disks_folder_(inner_.AddDirectory(inner_.root(), "vdisks")) {
-  // The second session is mounted over this one.
-  outer_.AddDirectory(outer_.root(), "devices");
-  inner_.AddDirectory(inner_.root(), "deltadisks");
-  inner_.AddDirectory(inner_.root(), "cbt");
-  inner_.AddDirectory(inner_.root(), "svm");
+      separate_devices_(separate_),
+      devices_(options.one_session ? volumes_ : separate_devices_),
+      volumes_folder_(outer_.AddDirectory(outer_.root(), "volumes")) {
+  // With two sessions, the second one is mounted over this directory.
+  const fss::InodeNumber folder = outer_.AddDirectory(outer_.root(), "devices");
+  const fss::InodeNumber top = options.one_session ? folder : separate_.root();
+  disks_folder_ = inner_.AddDirectory(top, "disks");
+  virtual_disks_folder_ = inner_.AddDirectory(top, "vdisks");
+  inner_.AddDirectory(top, "deltadisks");
+  inner_.AddDirectory(top, "cbt");
+  inner_.AddDirectory(top, "svm");
 }
 
 std::string MountTree::AddVolume(fss::FileSystem& file_system) {
@@ -44,7 +47,8 @@ std::string MountTree::AddVolume(fss::FileSystem& file_system) {
 }
 
 void MountTree::AddVirtualDisks(std::string_view volume_name, fss::FileSystem& disks) {
-  devices_.Graft(inner_.AddDirectory(virtual_disks_folder_, volume_name), disks);
+  devices_.Graft(inner_.AddDirectory(virtual_disks_folder_, volume_name), disks,
+                 fss::Switch::Caching::kNone);
 }
 
 void MountTree::AddDevice(std::string_view name, base::BlockDevice& device) {

@@ -25,6 +25,7 @@ class MountTree {
   struct Options {
     uint32_t uid = 0, gid = 0;  // who owns the upper levels
     uint64_t created_us = 0;
+    bool one_session = false;  // `devices` lies in the tree of `volumes`, for one session alone
   };
 
   explicit MountTree(const Options& options);
@@ -43,16 +44,19 @@ class MountTree {
 
   fss::Switch& volumes() { return volumes_; }
 
+  // With one session: the same tree.
   fss::Switch& devices() { return devices_; }
 
  private:
   fss::DevFs outer_;
-  fss::DevFs inner_;
+  fss::DevFs separate_;  // the upper levels of `devices` for a session of their own
+  fss::DevFs& inner_;    // one of the two above
   fss::Switch volumes_;
-  fss::Switch devices_;
+  fss::Switch separate_devices_;
+  fss::Switch& devices_;  // likewise
   fss::InodeNumber volumes_folder_;
-  fss::InodeNumber disks_folder_;
-  fss::InodeNumber virtual_disks_folder_;
+  fss::InodeNumber disks_folder_ = 0;
+  fss::InodeNumber virtual_disks_folder_ = 0;
 };
 
 // What a volume's directory in the mount is called: its label without '/', control bytes, and the

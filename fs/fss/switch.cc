@@ -45,12 +45,21 @@ class SwitchSink final : public DirectorySink {
 }  // namespace
 
 Switch::Switch(DevFs& upper) : upper_(upper) {
-  members_.push_back({&upper, 0});
+  members_.push_back({&upper, 0, Caching::kAllowed});
 }
 
-void Switch::Graft(InodeNumber upper_directory, FileSystem& file_system) {
+void Switch::Graft(InodeNumber upper_directory, FileSystem& file_system, Caching caching) {
   CHECK(GraftAt(upper_directory) == 0);
-  members_.push_back({&file_system, upper_directory});
+  members_.push_back({&file_system, upper_directory, caching});
+}
+
+bool Switch::MayCache(InodeNumber inode) const {
+  const uint64_t index = inode >> kIndexShift;
+  return index < members_.size() && members_[index].caching == Caching::kAllowed;
+}
+
+bool Switch::MayCacheData(InodeNumber inode) const {
+  return MayCache(inode) && inode >> kIndexShift != 0;
 }
 
 InodeNumber Switch::RootOf(const FileSystem& file_system) const {

@@ -23,8 +23,17 @@ class Switch final : public FileSystem {
  public:
   explicit Switch(DevFs& upper);
 
+  // Whether a kernel may keep what it was told about a member's inodes.
+  enum class Caching : bool { kNone, kAllowed };
+
   // Shows `file_system` in place of the upper tree's directory.
-  void Graft(InodeNumber upper_directory, FileSystem& file_system);
+  void Graft(InodeNumber upper_directory, FileSystem& file_system,
+             Caching caching = Caching::kAllowed);
+
+  // Whether attributes and names of this inode may be kept, and whether its data may: files of the
+  // upper tree are devices, whose data is never kept.
+  bool MayCache(InodeNumber inode) const;
+  bool MayCacheData(InodeNumber inode) const;
 
   // The inode of the root of a grafted file system as seen through the switch; 0 if it is none.
   InodeNumber RootOf(const FileSystem& file_system) const;
@@ -79,6 +88,7 @@ class Switch final : public FileSystem {
   struct Member {
     FileSystem* file_system;
     InodeNumber upper_directory;  // 0 for the upper tree itself
+    Caching caching;
   };
 
   // Where a number of the switch leads.

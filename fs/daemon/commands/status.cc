@@ -84,7 +84,8 @@ void PrintMount(const Json& status) {
   }
   if (status.contains("sessions")) {
     PrintSession("volumes", status.at("sessions").value("volumes", Json::object()));
-    PrintSession("devices", status.at("sessions").value("devices", Json::object()));
+    const Json devices = status.at("sessions").value("devices", Json::object());
+    if (!devices.empty()) PrintSession("devices", devices);
   }
 }
 
