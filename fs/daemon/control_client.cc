@@ -40,6 +40,12 @@ base::Code CodeNamed(const std::string& name) {
   return base::Code::kIo;
 }
 
+base::Result<Json> ToResult(Json answer) {
+  if (FlagOf(answer, "ok")) return answer;
+  return base::Error(CodeNamed(StringOf(answer, "code").value_or("")),
+                     StringOf(answer, "error").value_or("the daemon refused"));
+}
+
 }  // namespace
 
 base::Result<ControlClient> ControlClient::Connect(const std::string& socket_path) {
@@ -71,23 +77,46 @@ ControlClient::~ControlClient() {
   if (process_descriptor_ >= 0) close(process_descriptor_);
 }
 
-base::Result<Json> ControlClient::Ask(const Json& request) {
-  const base::Error ended(base::Code::kIo, "the daemon ended without an answer; see its log");
-  if (!SendAll(descriptor_, ToLine(request) + "\n")) return ended;
+base::Result<std::string> ControlClient::ReadLine() {
   size_t end = received_.find('\n');
   while (end == std::string::npos) {
+    pollfd waited{descriptor_, POLLIN, 0};
+    if (poll(&waited, 1, -1) < 0 && errno == EINTR) return base::Code::kInterrupted;
     char bytes[4096];
     const ssize_t count = read(descriptor_, bytes, sizeof(bytes));
     if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) return ended;
+    if (count <= 0) {
+      return base::Error(base::Code::kIo, "the daemon ended without an answer; see its log");
+    }
     received_.append(bytes, static_cast<size_t>(count));
     end = received_.find('\n');
   }
-  TRY(Json answer, ParseJson(received_.substr(0, end)));
+  std::string line = received_.substr(0, end);
   received_.erase(0, end + 1);
-  if (FlagOf(answer, "ok")) return answer;
-  return base::Error(CodeNamed(StringOf(answer, "code").value_or("")),
-                     StringOf(answer, "error").value_or("the daemon refused"));
+  return line;
+}
+
+base::Result<Json> ControlClient::Ask(const Json& request, disklib::Progress* progress) {
+  if (!SendAll(descriptor_, ToLine(request) + "\n")) {
+    return base::Error(base::Code::kIo, "the daemon takes no request; see its log");
+  }
+  uint64_t done_bytes = 0;
+  uint64_t total_bytes = 1;
+  bool stop_asked = false;
+  while (true) {
+    const base::Result<std::string> line = ReadLine();
+    if (!line && line.error().code() != base::Code::kInterrupted) return line.error();
+    if (line) {
+      TRY(Json answer, ParseJson(*line));
+      if (!answer.contains("progress")) return ToResult(std::move(answer));
+      done_bytes = NumberOf(answer["progress"], "done").value_or(0);
+      total_bytes = NumberOf(answer["progress"], "total").value_or(0);
+    }
+    if (progress && !stop_asked && !progress->Advance(done_bytes, total_bytes)) {
+      stop_asked = true;
+      shutdown(descriptor_, SHUT_WR);
+    }
+  }
 }
 
 void ControlClient::WaitForExit() {

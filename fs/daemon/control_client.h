@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "disklib/new_extents.h"
 #include "fs/base/result.h"
 #include "fs/daemon/json.h"
 
@@ -29,8 +30,10 @@ class ControlClient {
   ~ControlClient();
 
   // Sends a request and waits for its answer, for as long as that takes. A refusal becomes an error
-  // with the daemon's code and words. Error kIo: the daemon ended without an answer.
-  base::Result<Json> Ask(const Json& request);
+  // with the daemon's code and words. `progress` may be null; when it answers false, also after a
+  // signal, the daemon is asked to stop and its answer awaited. Error kIo: the daemon ended without
+  // an answer.
+  base::Result<Json> Ask(const Json& request, disklib::Progress* progress = nullptr);
 
   // Waits until the daemon's process is gone.
   void WaitForExit();
@@ -38,6 +41,9 @@ class ControlClient {
  private:
   ControlClient(int descriptor, int process_descriptor)
       : descriptor_(descriptor), process_descriptor_(process_descriptor) {}
+
+  // One line, without its end. Signals end the wait for it with kInterrupted.
+  base::Result<std::string> ReadLine();
 
   int descriptor_;
   int process_descriptor_;  // pidfd of the daemon; -1 where the kernel gave none

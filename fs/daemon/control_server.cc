@@ -47,6 +47,32 @@ bool IsTrusted(int connection) {
   return peer.uid == 0 || peer.uid == geteuid();
 }
 
+// Sends progress to a caller, one line per percent; a line that does not fit is left out.
+class Caller final : public disklib::Progress {
+ public:
+  explicit Caller(int connection) : connection_(connection) {}
+
+  bool Advance(uint64_t done_bytes, uint64_t total_bytes) override {
+    char byte = 0;
+    if (recv(connection_, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0) return false;
+    const double part =
+        total_bytes == 0 ? 1.0 : static_cast<double>(done_bytes) / static_cast<double>(total_bytes);
+    const int percent = static_cast<int>(part * 100);
+    if (percent == last_percent_) return true;
+    last_percent_ = percent;
+    Json message = Json::object();
+    message["progress"]["done"] = done_bytes;
+    message["progress"]["total"] = total_bytes;
+    const std::string line = ToLine(message) + "\n";
+    const ssize_t sent = send(connection_, line.data(), line.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    return sent >= 0 || errno == EAGAIN;
+  }
+
+ private:
+  const int connection_;
+  int last_percent_ = -1;
+};
+
 }  // namespace
 
 Json ToAnswer(const base::Result<Json>& result) {
@@ -133,7 +159,8 @@ base::Task<void> ControlServer::Serve(int descriptor) {
     if (!received) break;
     base::Result<Json> request = ParseJson(line);
     base::Result<Json> result = base::Code::kParseError;
-    if (request) result = co_await handler_.Handle(*request);
+    Caller caller(descriptor);
+    if (request) result = co_await handler_.Handle(*request, caller);
     line = ToLine(ToAnswer(result)) + "\n";
     const bool written = co_await WriteLine(connection, line);
     if (!written) break;

@@ -1,8 +1,10 @@
 // `ControlServer`: the daemon's Unix socket, one JSON object per line in each direction.
 //
 // A request is {"command": NAME, …}; the answer is {"ok": true, …} or {"ok": false, "error": TEXT,
-// "code": NAME, "errno": NUMBER}. Requests of one connection are answered in order, connections
-// side by side. Only the user who runs the daemon, and root, are heard.
+// "code": NAME, "errno": NUMBER}. Long work sends lines {"progress": {"done": BYTES, "total":
+// BYTES}} before its answer; a caller that shuts down its sending side asks it to stop. Requests of
+// one connection are answered in order, connections side by side. Only the user who runs the
+// daemon, and root, are heard.
 // The process ignores SIGPIPE: clients may leave at any time.
 // Thread rule: the executor's thread. Place in the stack: beside the FUSE sessions.
 #pragma once
@@ -11,6 +13,7 @@
 #include <string>
 #include <unordered_set>
 
+#include "disklib/new_extents.h"
 #include "fs/base/result.h"
 #include "fs/base/sync.h"
 #include "fs/base/uring_executor.h"
@@ -22,8 +25,9 @@ class ControlHandler {
  public:
   virtual ~ControlHandler() = default;
 
-  // The answer to a request, without "ok" when it is a success.
-  virtual base::Task<base::Result<Json>> Handle(Json& request) = 0;
+  // The answer to a request, without "ok" when it is a success. `caller` hears how far the work is,
+  // and answers false when it hung up.
+  virtual base::Task<base::Result<Json>> Handle(Json& request, disklib::Progress& caller) = 0;
 };
 
 class ControlServer {

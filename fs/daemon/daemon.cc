@@ -218,7 +218,7 @@ base::Task<base::Status> Daemon::CloseDatastores() {
   co_return first;
 }
 
-base::Task<base::Result<Json>> Daemon::Handle(Json& request) {
+base::Task<base::Result<Json>> Daemon::Handle(Json& request, disklib::Progress& caller) {
   const std::string command = StringOf(request, "command").value_or("");
   if (command == "status") {
     base::Result<Json> answer = co_await HandleStatus();
@@ -229,7 +229,7 @@ base::Task<base::Result<Json>> Daemon::Handle(Json& request) {
     co_return answer;
   }
   if (command == "disk") {
-    base::Result<Json> answer = co_await HandleDisk(request);
+    base::Result<Json> answer = co_await HandleDisk(request, caller);
     co_return answer;
   }
   co_return base::Error(base::Code::kInvalidArgument, "unknown command \"" + command + "\"");
@@ -244,7 +244,7 @@ base::Task<base::Result<Json>> Daemon::HandleStatus() {
   if (!options_.log_path.empty()) status["log"] = options_.log_path;
   Json volumes = Json::array();
   for (const auto& shown : shown_) {
-    CO_TRY(Json volume, co_await DescribeVolume(shown->datastore, shown->folder));
+    CO_TRY(Json volume, co_await DescribeVolume(*shown));
     volumes.push_back(std::move(volume));
   }
   status["volumes"] = std::move(volumes);
@@ -253,20 +253,21 @@ base::Task<base::Result<Json>> Daemon::HandleStatus() {
   co_return status;
 }
 
-base::Task<base::Result<Json>> Daemon::DescribeVolume(Datastore& datastore,
-                                                      std::string_view folder) {
+base::Task<base::Result<Json>> Daemon::DescribeVolume(Shown& shown) {
+  Datastore& datastore = shown.datastore;
   fss::FileSystem& file_system = datastore.file_system();
   CO_TRY(const fss::StatFs figures, co_await file_system.GetStatFs());
   Json volume = Json::object();
   volume["label"] = file_system.label();
   volume["uuid"] = file_system.uuid();
-  volume["folder"] = options_.mount_point + "/volumes/" + std::string(folder);
+  volume["folder"] = options_.mount_point + "/volumes/" + shown.folder;
   volume["kind"] = datastore.kind();
   volume["source"] = datastore.source();
   volume["read_only"] = file_system.read_only();
   volume["size_bytes"] = figures.blocks_total * figures.block_size_bytes;
   volume["free_bytes"] = figures.blocks_free * figures.block_size_bytes;
   volume["files"] = figures.files_total - figures.files_free;
+  volume["open_disks"] = shown.disks->DescribeOpenDisks();
   datastore.Describe(volume);
   co_return volume;
 }
@@ -279,7 +280,7 @@ Daemon::Shown* Daemon::FindShown(std::string_view name) {
 }
 
 // Paths come as seen from the mount point; the volume wants its own.
-base::Task<base::Result<Json>> Daemon::HandleDisk(Json& request) {
+base::Task<base::Result<Json>> Daemon::HandleDisk(Json& request, disklib::Progress& caller) {
   Shown* shown = nullptr;
   for (const char* key : {"disk", "to"}) {
     const std::optional<std::string> given = StringOf(request, key);
@@ -296,7 +297,7 @@ base::Task<base::Result<Json>> Daemon::HandleDisk(Json& request) {
     request[key] = std::string(path);
   }
   if (!shown) co_return base::Code::kInvalidArgument;
-  base::Result<Json> answer = co_await shown->disks->Handle(request, nullptr);
+  base::Result<Json> answer = co_await shown->disks->Handle(request, &caller);
   co_await kernel_cache_.Flush();
   co_return answer;
 }
@@ -314,6 +315,7 @@ base::Task<base::Status> Daemon::Unmount(Detach detach) {
   co_await unmount_lock_.Acquire();
   const base::LockGuard guard(unmount_lock_);
   if (unmounted_ || volumes_session_->ended()) co_return base::Ok();
+  if (detach == Detach::kWhenUnused) CO_TRY_STATUS(CheckNoDiskWork());
   const std::string outer = options_.mount_point;
   const std::string inner = outer + "/devices";
   const bool has_inner =
@@ -332,6 +334,14 @@ base::Task<base::Status> Daemon::Unmount(Detach detach) {
     if (!again) base::LogError("daemon", "devices: {}", again.error().message());
   }
   co_return detached;
+}
+
+base::Status Daemon::CheckNoDiskWork() const {
+  for (const auto& shown : shown_) {
+    const std::string work = shown->disks->running();
+    if (!work.empty()) return base::Error(base::Code::kBusy, work + " is running");
+  }
+  return base::Ok();
 }
 
 base::Task<base::Status> Daemon::MountDevicesAgain() {

@@ -49,7 +49,7 @@ class Daemon final : public ControlHandler {
   // Runs to the end. Errors: what kept the mount from coming up, or volumes from closing cleanly.
   base::Task<base::Status> Run(StartListener& listener);
 
-  base::Task<base::Result<Json>> Handle(Json& request) override;
+  base::Task<base::Result<Json>> Handle(Json& request, disklib::Progress& caller) override;
 
  private:
   base::Task<base::Status> Start();
@@ -61,17 +61,19 @@ class Daemon final : public ControlHandler {
   base::Task<base::Status> CloseDatastores();
 
   base::Task<base::Result<Json>> HandleStatus();
-  base::Task<base::Result<Json>> HandleDisk(Json& request);
+  base::Task<base::Result<Json>> HandleDisk(Json& request, disklib::Progress& caller);
   base::Task<base::Result<Json>> HandleUnmount(bool lazily);
   base::Task<base::Status> Unmount(Detach detach);
   base::Task<base::Status> MountDevicesAgain();
   base::Task<void> Terminate();
   void OnSignal();
 
-  base::Task<base::Result<Json>> DescribeVolume(Datastore& datastore, std::string_view folder);
+  // Error kBusy: work on a disk, which it names, is not done yet.
+  base::Status CheckNoDiskWork() const;
 
   // A datastore as it is shown: its folder's name, its disks, and what the kernel is told.
   struct Shown;
+  base::Task<base::Result<Json>> DescribeVolume(Shown& shown);
   Shown* FindShown(std::string_view name);
 
   base::UringExecutor& executor_;

@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "disklib/operations.h"
+#include "fs/base/log.h"
+#include "fs/daemon/late_close.h"
 
 namespace stratad {
 namespace {
@@ -61,14 +63,50 @@ Json ToJson(const disklib::DiskInfo& info) {
 
 DiskService::DiskService(base::Executor& executor, fss::FileSystem& volume,
                          ChangeListener& listener, fss::NewInode owner)
-    : door_(volume, listener),
+    : executor_(executor),
+      running_changed_(executor),
+      door_(volume, listener),
       backend_(door_, owner),
       lib_(executor, backend_, open_disks_),
       disks_(lib_),
       tree_(executor, volume, disks_),
       guard_(executor, volume, open_disks_, listener) {}
 
+// Stops an operation when its caller says so or the service is closed.
+class DiskService::Stoppable final : public disklib::Progress {
+ public:
+  Stoppable(const DiskService& service, disklib::Progress* caller)
+      : service_(service), caller_(caller) {}
+
+  bool Advance(uint64_t done_bytes, uint64_t total_bytes) override {
+    if (service_.closing_) return false;
+    return caller_ == nullptr || caller_->Advance(done_bytes, total_bytes);
+  }
+
+ private:
+  const DiskService& service_;
+  disklib::Progress* caller_;
+};
+
 base::Task<base::Result<Json>> DiskService::Handle(Json& request, disklib::Progress* progress) {
+  if (closing_) co_return base::Error(base::Code::kInterrupted, "the volume is being unmounted");
+  const std::string work = "disk " + StringOf(request, "action").value_or("") + " " +
+                           StringOf(request, "disk").value_or("");
+  const auto place = running_.insert(work);
+  Stoppable stoppable(*this, progress);
+  LateClose late_close(executor_);
+  base::Result<Json> answer = co_await Run(request, &stoppable);
+  while (!answer && answer.error().code() == base::Code::kBusy && late_close.may_wait()) {
+    co_await late_close.Wait();
+    answer = co_await Run(request, &stoppable);
+  }
+  base::LogInfo("disks", "{}: {}", work, answer ? "done" : answer.error().message());
+  running_.erase(place);
+  running_changed_.NotifyAll();
+  co_return answer;
+}
+
+base::Task<base::Result<Json>> DiskService::Run(Json& request, disklib::Progress* progress) {
   const std::string action = StringOf(request, "action").value_or("");
   base::Result<Json> answer = Senseless("unknown disk action \"" + action + "\"");
   if (action == "create") answer = co_await Create(request, progress);
@@ -87,9 +125,9 @@ base::Task<base::Result<Json>> DiskService::Create(Json& request, disklib::Progr
   CO_TRY(const std::string path, PathIn(request, "disk"));
   CO_TRY(const std::optional<disklib::Provisioning> provisioning, ProvisioningIn(request));
   const std::string adapter = StringOf(request, "adapter").value_or("lsilogic");
-  const std::string type = StringOf(request, "type").value_or("vmfs");
-  const std::optional<disklib::DiskLayout> layout = disklib::ParseDiskLayout(type);
-  if (!layout) co_return Senseless("unknown disk type \"" + type + "\"");
+  const std::string layout_name = StringOf(request, "layout").value_or("vmfs");
+  const std::optional<disklib::DiskLayout> layout = disklib::ParseDiskLayout(layout_name);
+  if (!layout) co_return Senseless("unknown layout \"" + layout_name + "\"");
   disklib::NewDisk disk;
   disk.size_bytes = NumberOf(request, "size_bytes").value_or(0);
   disk.layout = *layout;
@@ -122,8 +160,23 @@ base::Task<base::Result<Json>> DiskService::Extend(Json& request, disklib::Progr
   co_return Json::object();
 }
 
+Json DiskService::DescribeOpenDisks() const {
+  Json disks = Json::array();
+  for (const disklib::DiskHolder& holder : open_disks_.List()) {
+    Json disk = Json::object();
+    disk["disk"] = holder.disk;
+    disk["user"] = holder.user;
+    disk["writes"] = holder.writes;
+    disks.push_back(std::move(disk));
+  }
+  return disks;
+}
+
 base::Task<base::Status> DiskService::Close() {
-  return tree_.Unmount();
+  closing_ = true;
+  while (!running_.empty()) co_await running_changed_.Wait();
+  const base::Status unmounted = co_await tree_.Unmount();
+  co_return unmounted;
 }
 
 }  // namespace stratad

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -16,6 +17,7 @@
 #include "disklib/open_disks.h"
 #include "disklib/vdisk.h"
 #include "fs/base/executor.h"
+#include "fs/base/sync.h"
 #include "fs/daemon/disk_guard.h"
 #include "fs/daemon/json.h"
 #include "fs/daemon/side_door.h"
@@ -37,18 +39,33 @@ class DiskService {
 
   // Runs {"action": "create"|"info"|"rename"|"delete"|"extend", "disk": PATH, …}; paths start at
   // the volume's root. `progress` may be null. Errors: kInvalidArgument for a request without
-  // sense, those of the operation.
+  // sense, kBusy naming the holder, kInterrupted (stopped by `progress`, or the volume is being
+  // closed), those of the operation.
   base::Task<base::Result<Json>> Handle(Json& request, disklib::Progress* progress);
 
-  // Gives back what the tree holds on the volume, before that is unmounted.
+  // An operation that is under way: "disk create vm/vm.vmdk"; empty: none.
+  std::string running() const { return running_.empty() ? std::string() : *running_.begin(); }
+
+  // [{"disk": PATH, "user": WHO, "writes": FLAG}, …]
+  Json DescribeOpenDisks() const;
+
+  // Stops what is under way, waits for it, and gives back what the tree holds on the volume, before
+  // that is unmounted. Every disk that was opened through the tree has been closed.
   base::Task<base::Status> Close();
 
  private:
+  class Stoppable;
+
+  base::Task<base::Result<Json>> Run(Json& request, disklib::Progress* progress);
   base::Task<base::Result<Json>> Create(Json& request, disklib::Progress* progress);
   base::Task<base::Result<Json>> Info(Json& request);
   base::Task<base::Result<Json>> Rename(Json& request);
   base::Task<base::Result<Json>> Extend(Json& request, disklib::Progress* progress);
 
+  base::Executor& executor_;
+  base::AsyncCondition running_changed_;
+  std::multiset<std::string> running_;
+  bool closing_ = false;
   SideDoor door_;
   disklib::FileBackend backend_;
   disklib::OpenDisks open_disks_;

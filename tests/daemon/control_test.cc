@@ -43,13 +43,18 @@ TEST(ControlJson, TextThatIsNotUtf8CanBePrinted) {
   EXPECT_NE(ToLine(json).find("label"), std::string::npos);
 }
 
-// Answers "echo" with what it got and everything else with an error.
+// Answers "echo" with what it got, "work" after a hundred steps, everything else with an error.
 class EchoHandler final : public ControlHandler {
  public:
   explicit EchoHandler(base::UringExecutor& executor) : executor_(executor) {}
 
-  base::Task<base::Result<Json>> Handle(Json& request) override {
+  base::Task<base::Result<Json>> Handle(Json& request, disklib::Progress& caller) override {
     co_await executor_.Sleep(1000);
+    if (StringOf(request, "command") == "work") {
+      const base::Status worked = co_await Work(caller);
+      if (!worked) co_return worked.error();
+      co_return Json::object();
+    }
     if (StringOf(request, "command") != "echo") {
       co_return base::Error(base::Code::kBusy, "in use by nobody");
     }
@@ -59,7 +64,34 @@ class EchoHandler final : public ControlHandler {
   }
 
  private:
+  base::Task<base::Status> Work(disklib::Progress& caller) {
+    for (uint64_t step = 1; step <= 100; ++step) {
+      co_await executor_.Sleep(1000);
+      if (!caller.Advance(step, 100)) co_return base::Code::kInterrupted;
+    }
+    co_return base::Ok();
+  }
+
   base::UringExecutor& executor_;
+};
+
+// Remembers how far the work was, and stops it at a step.
+class Watcher final : public disklib::Progress {
+ public:
+  explicit Watcher(uint64_t stop_at) : stop_at_(stop_at) {}
+
+  bool Advance(uint64_t done, uint64_t total) override {
+    EXPECT_EQ(total, 100u);
+    EXPECT_GE(done, last_);
+    last_ = done;
+    return done < stop_at_;
+  }
+
+  uint64_t last() const { return last_; }
+
+ private:
+  const uint64_t stop_at_;
+  uint64_t last_ = 0;
 };
 
 // A server on its executor in this thread, and a client in another one.
@@ -111,6 +143,33 @@ TEST_F(ControlServerTest, AnswersRequestsInOrder) {
       ASSERT_TRUE(answer.has_value()) << answer.error().message();
       EXPECT_EQ(StringOf(*answer, "echo"), std::to_string(i));
     }
+  });
+}
+
+TEST_F(ControlServerTest, TellsHowFarLongWorkIs) {
+  ServeWhile([this] {
+    base::Result<ControlClient> client = ControlClient::Connect(socket_path_);
+    ASSERT_TRUE(client.has_value());
+    Json request = Json::object();
+    request["command"] = "work";
+    Watcher watcher(1000);
+    EXPECT_TRUE(client->Ask(request, &watcher).has_value());
+    EXPECT_EQ(watcher.last(), 100u);
+    EXPECT_TRUE(client->Ask(request).has_value()) << "without anybody who wants to know";
+  });
+}
+
+TEST_F(ControlServerTest, StopsWorkWhoseCallerHangsUp) {
+  ServeWhile([this] {
+    base::Result<ControlClient> client = ControlClient::Connect(socket_path_);
+    ASSERT_TRUE(client.has_value());
+    Json request = Json::object();
+    request["command"] = "work";
+    Watcher watcher(10);
+    const base::Result<Json> answer = client->Ask(request, &watcher);
+    ASSERT_FALSE(answer.has_value());
+    EXPECT_EQ(answer.error().code(), base::Code::kInterrupted);
+    EXPECT_LT(watcher.last(), 100u);
   });
 }
 

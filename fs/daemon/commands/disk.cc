@@ -1,6 +1,8 @@
 // `strata disk create|info|rename|delete|extend`: virtual disks, on mounted and unmounted volumes.
+#include <algorithm>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,11 +21,13 @@
 namespace stratad {
 namespace {
 
-// Where a disk is: on a mount, whose daemon is asked, or on a volume that is opened here.
+// Where a disk is.
 struct DiskPlace {
-  std::string mount_point;  // empty: not mounted
-  std::string target;
-  std::string path;  // from the mount point, or from the volume's root
+  std::string mount_point;  // its daemon is asked; empty: the disk is on no mount
+  std::string target;       // this volume is opened here; empty: the disk is in a host folder
+  std::string path;         // from the mount point, from the volume's root, or absolute
+
+  bool in_host_folder() const { return mount_point.empty() && target.empty(); }
 };
 
 base::Result<DiskPlace> FindPlace(const std::string& text) {
@@ -36,13 +40,17 @@ base::Result<DiskPlace> FindPlace(const std::string& text) {
   const std::string full = folder / given.filename();
   TRY(const std::vector<MountEntry> table, ReadMountTable());
   const std::string mount_point = MountContaining(table, full);
-  if (mount_point.empty()) {
-    return base::Error(base::Code::kNotFound,
-                       text +
-                           ": lies on no Strata mount; TARGET:/PATH names a disk on an "
-                           "unmounted volume");
-  }
+  if (mount_point.empty()) return DiskPlace{{}, {}, full};
   return DiskPlace{mount_point, {}, full.substr(mount_point.size() + 1)};
+}
+
+// "/a/b/x.vmdk" and "/a/c/y.vmdk" -> "/a": the folder that serves as their datastore.
+std::string CommonFolder(const std::string& first, const std::string& second) {
+  size_t end = 0;
+  for (size_t i = 0; i < std::min(first.size(), second.size()) && first[i] == second[i]; ++i) {
+    if (first[i] == '/') end = i;
+  }
+  return end == 0 ? "/" : first.substr(0, end);
 }
 
 // Nobody caches an unmounted volume.
@@ -79,6 +87,30 @@ class DiskTask final : public VolumeTask {
   Json answer_;
 };
 
+base::Result<Json> AskDaemon(const DiskPlace& place, Json request) {
+  request["command"] = "disk";
+  TRY(ControlClient client, ControlClient::ConnectToMount(place.mount_point));
+  ProgressBar bar("disk");
+  return client.Ask(request, &bar);
+}
+
+base::Result<Json> RunHere(const DiskPlace& place, Json request) {
+  std::string target = place.target;
+  if (place.in_host_folder()) {
+    const std::string folder =
+        CommonFolder(place.path, StringOf(request, "to").value_or(place.path));
+    for (const char* key : {"disk", "to"}) {
+      const std::optional<std::string> path = StringOf(request, key);
+      if (path) request[key] = path->substr(folder.size());
+    }
+    target = "posix:" + folder;
+  }
+  const bool reads = StringOf(request, "action") == "info";
+  DiskTask task(std::move(request));
+  TRY_STATUS(RunOnVolume({target}, reads ? Access::kRead : Access::kWrite, task));
+  return task.answer();
+}
+
 base::Result<Json> RunRequest(Json request, const std::string& disk, const std::string& to) {
   TRY(const DiskPlace place, FindPlace(disk));
   request["disk"] = place.path;
@@ -89,16 +121,9 @@ base::Result<Json> RunRequest(Json request, const std::string& disk, const std::
     }
     request["to"] = other.path;
   }
-  if (!place.mount_point.empty()) {
-    request["command"] = "disk";
-    TRY(ControlClient client, ControlClient::ConnectToMount(place.mount_point));
-    return client.Ask(request);
-  }
   CatchInterrupts();
-  const bool reads = StringOf(request, "action") == "info";
-  DiskTask task(std::move(request));
-  TRY_STATUS(RunOnVolume({place.target}, reads ? Access::kRead : Access::kWrite, task));
-  return task.answer();
+  return place.mount_point.empty() ? RunHere(place, std::move(request))
+                                   : AskDaemon(place, std::move(request));
 }
 
 void PrintInfo(const Json& info) {
@@ -125,7 +150,7 @@ struct DiskArguments {
   std::string size;
   std::string format;
   std::string adapter = "lsilogic";
-  std::string type = "vmfs";
+  std::string layout = "vmfs";
   bool as_json = false;
 };
 
@@ -133,14 +158,12 @@ int RunAction(const std::string& action, const DiskArguments& arguments) {
   Json request = Json::object();
   request["action"] = action;
   if (!arguments.size.empty()) {
-    const base::Result<uint64_t> size = disklib::ParseDiskSize(arguments.size);
-    if (!size) return PrintError("disk " + action, size.error());
-    request["size_bytes"] = *size;
+    request["size_bytes"] = disklib::ParseDiskSize(arguments.size).value();
   }
   if (!arguments.format.empty()) request["format"] = arguments.format;
   if (action == "create") {
     request["adapter"] = arguments.adapter;
-    request["type"] = arguments.type;
+    request["layout"] = arguments.layout;
   }
   base::Result<Json> answer = RunRequest(std::move(request), arguments.disk, arguments.to);
   if (!answer) return PrintError("disk " + action, answer.error());
@@ -154,21 +177,47 @@ int RunAction(const std::string& action, const DiskArguments& arguments) {
   return kExitOk;
 }
 
+constexpr const char* kDiskHelp =
+    "The descriptor: a path on a mount or in a host folder, or TARGET:/PATH on an unmounted volume";
+
 CLI::App* AddAction(CommandLine& line, CLI::App* parent, const std::string& action,
                     const std::string& help, const std::shared_ptr<DiskArguments>& arguments) {
   CLI::App* command = parent->add_subcommand(action, help);
-  command
-      ->add_option("disk", arguments->disk,
-                   "The descriptor: a path on a mount, or TARGET:/PATH on an unmounted volume")
-      ->required()
-      ->type_name("DISK");
+  command->add_option("path", arguments->disk, kDiskHelp)->required()->type_name("PATH");
   command->callback([&line, action, arguments] { line.exit_code = RunAction(action, *arguments); });
   return command;
 }
 
-CLI::Option* AddFormat(CLI::App* command, DiskArguments& arguments) {
-  return command->add_option("--format", arguments.format, "How space is taken")
+// A size that makes no sense is a mistake of the command line.
+void AddSize(CLI::App* command, const char* name, const char* help, DiskArguments& arguments) {
+  command->add_option(name, arguments.size, help)
+      ->required()
+      ->type_name("SIZE")
+      ->check([](const std::string& text) {
+        const base::Result<uint64_t> size = disklib::ParseDiskSize(text);
+        return size ? std::string() : size.error().message();
+      });
+}
+
+CLI::Option* AddFormat(CLI::App* command, DiskArguments& arguments, const char* help) {
+  return command->add_option("--format", arguments.format, help)
       ->check(CLI::IsMember({"thin", "zeroedthick", "eagerzeroedthick"}));
+}
+
+void AddCreate(CommandLine& line, CLI::App* parent) {
+  const auto arguments = std::make_shared<DiskArguments>();
+  CLI::App* create = AddAction(line, parent, "create", "Make a new disk", arguments);
+  AddSize(create, "--size", "Capacity: 512M, 10G, …", *arguments);
+  AddFormat(create, *arguments,
+            "thin: space on first write; zeroedthick: all space now; eagerzeroedthick: all space "
+            "now, zeros written")
+      ->default_str("thin");
+  create->add_option("--layout", arguments->layout, "The files it is made of")
+      ->check(CLI::IsMember({"vmfs", "monolithicFlat", "twoGbMaxExtentFlat"}))
+      ->capture_default_str();
+  create->add_option("--adapter", arguments->adapter, "The adapter that the descriptor names")
+      ->check(CLI::IsMember({"ide", "buslogic", "lsilogic", "legacyESX", "lsisas", "pvscsi"}))
+      ->capture_default_str();
 }
 
 }  // namespace
@@ -176,26 +225,19 @@ CLI::Option* AddFormat(CLI::App* command, DiskArguments& arguments) {
 void AddDiskCommands(CommandLine& line) {
   CLI::App* disk = line.app.add_subcommand("disk", "Create, inspect and change virtual disks");
   disk->require_subcommand(1);
+  AddCreate(line, disk);
   const auto arguments = std::make_shared<DiskArguments>();
-  CLI::App* create = AddAction(line, disk, "create", "Make a new disk", arguments);
-  create->add_option("--size", arguments->size, "Capacity: 512M, 10G, …")->required();
-  AddFormat(create, *arguments)->default_str("thin");
-  create->add_option("--adapter", arguments->adapter, "Adapter type the descriptor names")
-      ->check(CLI::IsMember({"ide", "buslogic", "lsilogic", "lsisas", "pvscsi"}))
-      ->capture_default_str();
-  create->add_option("--type", arguments->type, "Layout of its files")
-      ->check(CLI::IsMember({"vmfs", "monolithicFlat", "twoGbMaxExtentFlat"}))
-      ->capture_default_str();
   CLI::App* info = AddAction(line, disk, "info", "Show what a disk is made of", arguments);
   info->add_flag("--json", arguments->as_json, "For programs");
   CLI::App* rename = AddAction(line, disk, "rename", "Rename a disk and its files", arguments);
-  rename->add_option("to", arguments->to, "The new name of the descriptor")
+  rename->add_option("to", arguments->to, "The new path of the descriptor")
       ->required()
-      ->type_name("DISK");
+      ->type_name("NEW_PATH");
   AddAction(line, disk, "delete", "Remove a disk and its files", arguments);
   CLI::App* extend = AddAction(line, disk, "extend", "Make a disk larger", arguments);
-  extend->add_option("--size", arguments->size, "The new capacity")->required();
-  AddFormat(extend, *arguments);
+  AddSize(extend, "size", "The new capacity: 512M, 10G, …", *arguments);
+  AddFormat(extend, *arguments,
+            "How the added space is taken; left out: thin for thin disks, else zeroedthick");
 }
 
 }  // namespace stratad

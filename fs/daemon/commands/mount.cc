@@ -136,7 +136,8 @@ base::Status Unmount(const std::string& path, bool lazily) {
   if (!answer && answer.error().code() == base::Code::kBusy) {
     const std::string users = DescribeUsers(mount_point);
     return base::Error(base::Code::kBusy, mount_point + ": in use" +
-                                              (users.empty() ? "" : " by " + users) +
+                                              (users.empty() ? " (" + answer.error().message() + ")"
+                                                             : " by " + users) +
                                               "; --lazy detaches it all the same");
   }
   if (!answer) return answer.error();

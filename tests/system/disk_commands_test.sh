@@ -1,0 +1,125 @@
+#!/bin/bash
+# `strata disk` on a mount, in a host folder and on an unmounted volume; opening locks both ways; interruption.
+#
+#   disk_commands_test.sh STRATA_BINARY
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=tests/support/mount.sh
+source "$here/../support/mount.sh"
+
+require_program qemu-img
+use_strata "${1:-}"
+
+# refused PATTERN COMMAND...: the command fails with code 1 and its words match.
+refused() {
+  local pattern=$1 code=0
+  shift
+  "$@" >"$work/out" 2>&1 || code=$?
+  [[ $code -eq 1 ]] || fail "exit code $code of: $* ($(cat "$work/out"))"
+  grep -Eq -- "$pattern" "$work/out" || fail "not \"$pattern\" but: $(cat "$work/out")"
+}
+
+# Everything `strata disk` does, on the disks of one folder.
+exercise() {
+  local folder=$1 disk=$1/a.vmdk code=0
+  "$strata" disk create "$disk" --size 5G --format thin --layout twoGbMaxExtentFlat --adapter pvscsi
+  refused 'exists' "$strata" disk create "$disk" --size 1M
+  "$strata" disk info "$disk" --json >"$work/info"
+  grep -q '"capacity_bytes": 5368709120' "$work/info" || fail "info: $(cat "$work/info")"
+  grep -q '"adapter_type": "pvscsi"' "$work/info" || fail "the adapter: $(cat "$work/info")"
+  "$strata" disk extend "$disk" 6G
+  refused 'fewer' "$strata" disk extend "$disk" 1G
+  "$strata" disk rename "$disk" "$folder/sub/b.vmdk"
+  refused 'a.vmdk' "$strata" disk info "$disk"
+  "$strata" disk info "$folder/sub/b.vmdk" | grep -q 'capacity   6.0 GiB' || fail "the extended disk"
+  "$strata" disk delete "$folder/sub/b.vmdk"
+  refused 'b.vmdk' "$strata" disk delete "$folder/sub/b.vmdk"
+  "$strata" disk create "$disk" --size nonsense >/dev/null 2>&1 || code=$?
+  [[ $code -eq 2 ]] || fail "exit code $code for a size without sense"
+}
+
+# What the other way of opening is told while one is open.
+check_locks() {
+  local vdisk=$mount_point/devices/vdisks/test/vm/a.vmdk flat=$mount_point/volumes/test/vm/a-flat.vmdk
+  "$strata" disk create "$mount_point/volumes/test/vm/a.vmdk" --size 8M
+  exec 7<>"$vdisk"
+  refused 'busy' bash -c 'exec 8<>"$1"' bash "$flat"
+  refused 'busy' truncate -s 1M "$flat"
+  refused 'busy' rm -f "$flat"
+  refused 'busy' mv "$flat" "$flat.away"
+  refused 'open for writing \(devices/vdisks\)' "$strata" disk delete "$mount_point/volumes/test/vm/a.vmdk"
+  "$strata" status "$mount_point" | grep -q 'vm/a.vmdk is open for writing' || fail "the status does not list the disk"
+  cmp -n 4096 "$flat" /dev/zero || fail "the flat file cannot be read while the disk is open"
+  echo "written through the disk" >&7
+  exec 7>&-
+  [[ "$(head -c 24 "$flat")" == "written through the disk" ]] || fail "the flat file shows old bytes"
+  exec 8<>"$flat"
+  refused 'busy' dd if=/dev/zero of="$vdisk" count=1 conv=notrunc
+  exec 8>&-
+  grep -q 'refused .*disk vm/a.vmdk is open for writing' "$("$strata" status "$mount_point" --json |
+    sed -n 's/.*"log": "\(.*\)".*/\1/p')" || fail "the log does not name the holder"
+  for _ in {1..20}; do
+    dd if=/dev/zero of="$vdisk" count=1 conv=notrunc status=none
+    dd if=/dev/zero of="$flat" count=1 conv=notrunc status=none
+  done
+  echo "the opening locks hold, both ways"
+}
+
+# A vdisk grows by truncation, never shrinks, and shows holes.
+check_image() {
+  local vdisk=$mount_point/devices/vdisks/test/vm/a.vmdk inode
+  inode=$(stat -c %i "$vdisk")
+  truncate -s 16M "$vdisk"
+  [[ $(stat -c %s "$vdisk") -eq $((16 << 20)) ]] || fail "the disk did not grow"
+  "$strata" disk info "$mount_point/volumes/test/vm/a.vmdk" | grep -q '16.0 MiB' || fail "the descriptor did not grow"
+  refused 'Invalid argument' truncate -s 1M "$vdisk"
+  truncate -s 16M "$vdisk"
+  dd if=/dev/urandom of="$vdisk" bs=1M seek=4 count=4 conv=notrunc status=none
+  fallocate --punch-hole --offset $((5 << 20)) --length $((2 << 20)) "$vdisk"
+  cmp <(dd if="$vdisk" bs=1M skip=5 count=2 status=none) <(head -c 2M /dev/zero) || fail "a punched hole is not zero"
+  fallocate --zero-range --offset $((7 << 20)) --length $((1 << 20)) "$vdisk"
+  python3 - "$vdisk" <<'PYTHON' || fail "data and holes"
+import os, sys
+disk = os.open(sys.argv[1], os.O_RDONLY)
+data = os.lseek(disk, 1 << 20, os.SEEK_DATA)
+assert data == 4 << 20, data
+assert os.lseek(disk, data, os.SEEK_HOLE) == 5 << 20
+PYTHON
+  [[ $(stat -c %i "$vdisk") -eq $inode ]] || fail "the inode number changed"
+  refused 'not permitted' rm "$vdisk"
+  refused 'not permitted' touch "$mount_point/devices/vdisks/test/vm/new"
+}
+
+# Ctrl-C while all space of a disk is written leaves nothing behind.
+check_interruption() {
+  local code=0
+  "$strata" disk create "$mount_point/volumes/test/big.vmdk" --size 1G --format eagerzeroedthick &
+  local creator=$!
+  sleep 0.1
+  kill -INT "$creator" 2>/dev/null || true
+  wait "$creator" || code=$?
+  if [[ $code -ne 0 ]]; then
+    ! compgen -G "$mount_point/volumes/test/*big*" >/dev/null || fail "an interrupted create left files behind"
+    echo "interrupted, nothing stays"
+  else
+    "$strata" disk delete "$mount_point/volumes/test/big.vmdk"
+  fi
+}
+
+mkdir -p "$work/folder/sub"
+exercise "$work/folder"
+echo "works in a host folder"
+
+format_and_mount 2G
+mkdir -p "$mount_point/volumes/test/vm/sub"
+exercise "$mount_point/volumes/test/vm"
+echo "works on a mount"
+check_locks
+check_image
+check_interruption
+"$strata" disk delete "$mount_point/volumes/test/vm/a.vmdk"
+unmount
+exercise "$image:/vm"
+echo "works on an unmounted volume"
+"$strata" fsck "$image"
+echo "PASS"
