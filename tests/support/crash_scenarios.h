@@ -1,5 +1,5 @@
-// Scenarios for crash sweeps over a mounted volume, and `CrashRecording`: one that has run to its end,
-// with the log of its writes, from mount to unmount.
+// Scenarios for crash sweeps over a mounted volume, and `CrashRecording`: one that has run to its
+// end, with the log of its writes, from mount to unmount.
 //
 // Thread rule: one thread.
 #pragma once

@@ -2,8 +2,9 @@
 // each, so that the state found after a crash at any point can be judged.
 //
 // The rule: metadata operations take effect in order, each whole or not at all; what was made
-// durable before the crash is there; file data overwritten in place may be old or new, byte by byte,
-// once the overwrite has begun. A long truncate or write may stop half way. Thread rule: one thread.
+// durable before the crash is there; file data overwritten in place may be old or new, byte by
+// byte, once the overwrite has begun. A long truncate or write may stop half way. Thread rule: one
+// thread.
 #pragma once
 
 #include <cstddef>

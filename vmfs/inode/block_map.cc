@@ -143,6 +143,21 @@ base::Task<base::Result<MapLookup>> FindUnit(VolumeCore& core, Inode& inode, uin
   co_return Corrupt(inode, fmt::format("no valid way to unit {}", index));
 }
 
+namespace {
+
+// How many holes follow the entry in its piece; without them a search over empty pointer blocks
+// would ask for each of their 8192 units.
+uint64_t HolesBehind(const MapPlace& place) {
+  uint64_t count = 0;
+  for (uint64_t entry = place.entry + 1; entry < kPointersPerPiece; ++entry, ++count) {
+    const auto index = static_cast<uint32_t>(entry);
+    if (!GetPointer(place.piece->bytes(), index).is_hole()) break;
+  }
+  return count;
+}
+
+}  // namespace
+
 base::Task<base::Result<FileRun>> FindRun(VolumeCore& core, Inode& inode, uint64_t offset_bytes) {
   CO_TRY(const MapLookup lookup, co_await FindUnit(core, inode, offset_bytes / inode.unit_bytes));
   if (lookup.kind == MapLookup::Kind::kHoleAbove) {
@@ -151,7 +166,11 @@ base::Task<base::Result<FileRun>> FindRun(VolumeCore& core, Inode& inode, uint64
     run.length_bytes = lookup.hole_units * inode.unit_bytes - offset_bytes % inode.unit_bytes;
     co_return run;
   }
-  co_return RunOf(core, inode, lookup.address, offset_bytes);
+  CO_TRY(FileRun run, RunOf(core, inode, lookup.address, offset_bytes));
+  if (run.is_hole && lookup.place.piece) {
+    run.length_bytes += HolesBehind(lookup.place) * inode.unit_bytes;
+  }
+  co_return run;
 }
 
 base::Task<base::Status> LockOnDisk(VolumeCore& core, Inode& inode) {
