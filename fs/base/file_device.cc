@@ -47,10 +47,10 @@ bool MeansUnsupported(int result) {
 }
 
 // Sets or removes an exclusive lock of the open file description on one byte. Answers 0 or errno.
-int SetByteLock(int descriptor, uint64_t offset_bytes, bool locked) {
+int SetByteLock(int descriptor, uint64_t offset_bytes, int type) {
   struct flock lock {};
 
-  lock.l_type = static_cast<short>(locked ? F_WRLCK : F_UNLCK);
+  lock.l_type = static_cast<short>(type);
   lock.l_whence = SEEK_SET;
   lock.l_start = static_cast<off_t>(offset_bytes);
   lock.l_len = 1;
@@ -317,7 +317,7 @@ Task<Status> RawFile::CompareAndWrite(uint64_t offset_bytes, std::span<const std
   const RangeGuard page_guard(comparing_, page, kPageBytes);
   CO_TRY_STATUS(co_await LockPage(page));
   const Status status = co_await CompareLocked(offset_bytes, expected, replacement);
-  const int errno_value = SetByteLock(target_.descriptor, page, /*locked=*/false);
+  const int errno_value = SetByteLock(target_.descriptor, page, F_UNLCK);
   if (errno_value != 0) co_return ErrnoError(errno_value, "unlock a page of " + name_);
   co_return status;
 }
@@ -328,7 +328,7 @@ Task<Status> RawFile::LockPage(uint64_t page_offset_bytes) {
   const uint64_t deadline_us = executor_.NowMicroseconds() + kLockPatienceUs;
   uint64_t wait_us = kLockRetryUsMin;
   while (true) {
-    const int errno_value = SetByteLock(target_.descriptor, page_offset_bytes, /*locked=*/true);
+    const int errno_value = SetByteLock(target_.descriptor, page_offset_bytes, F_WRLCK);
     if (errno_value == 0) co_return Ok();
     if (!MeansHeldElsewhere(errno_value)) {
       co_return ErrnoError(errno_value, fmt::format("lock a page of {}", name_));
@@ -404,7 +404,9 @@ Task<Status> RawFile::GrowTo(uint64_t size_bytes) {
 
 Result<bool> RawFile::TryLockByte(uint64_t offset_bytes) {
   if (offset_bytes % kPageBytes == 0) return Code::kInvalidArgument;
-  const int errno_value = SetByteLock(target_.descriptor, offset_bytes, /*locked=*/true);
+  // fcntl(2) gives exclusive locks only to descriptors that can write.
+  const int type = read_only_ ? F_RDLCK : F_WRLCK;
+  const int errno_value = SetByteLock(target_.descriptor, offset_bytes, type);
   if (errno_value == 0) return true;
   if (MeansHeldElsewhere(errno_value)) return false;
   return ErrnoError(errno_value, fmt::format("lock byte {} of {}", offset_bytes, name_));
@@ -412,7 +414,7 @@ Result<bool> RawFile::TryLockByte(uint64_t offset_bytes) {
 
 Status RawFile::UnlockByte(uint64_t offset_bytes) {
   if (offset_bytes % kPageBytes == 0) return Code::kInvalidArgument;
-  const int errno_value = SetByteLock(target_.descriptor, offset_bytes, /*locked=*/false);
+  const int errno_value = SetByteLock(target_.descriptor, offset_bytes, F_UNLCK);
   if (errno_value == 0) return Ok();
   return ErrnoError(errno_value, fmt::format("unlock byte {} of {}", offset_bytes, name_));
 }

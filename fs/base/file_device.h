@@ -26,11 +26,12 @@ namespace base {
 
 class FileDevice : public BlockDevice {
  public:
-  // Tries to lock one byte of the file exclusively, on the same open file description that carries
-  // the I/O: after its process is killed, the lock is not free before its last write has landed.
-  // Never waits; the byte itself is not touched and may lie behind the end. Answers whether the
-  // lock is held now. The first bytes of 4 KiB pages belong to CompareAndWrite: kInvalidArgument.
-  // Other errors: of fcntl(2). Locks end with the device. Opens in one process exclude each other.
+  // Tries to lock one byte of the file exclusively (a device opened for reading: against exclusive
+  // locks of others), on the same open file description that carries the I/O: after its process is
+  // killed, the lock is not free before its last write has landed. Never waits; the byte itself is
+  // not touched and may lie behind the end. Answers whether the lock is held now. The first bytes
+  // of 4 KiB pages belong to CompareAndWrite: kInvalidArgument. Other errors: of fcntl(2). Locks
+  // end with the device. Opens in one process exclude each other.
   virtual Result<bool> TryLockByte(uint64_t offset_bytes) = 0;
 
   // Gives the byte back. Errors: kInvalidArgument as above, others of fcntl(2).

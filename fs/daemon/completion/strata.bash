@@ -1,0 +1,80 @@
+# Bash completion of `strata`. Installed as share/bash-completion/completions/strata.
+
+# The options and commands behind the command words "$*" (empty: `strata` itself).
+_strata_words() {
+  case "$*" in
+    '') echo --help --version mkfs mount umount status ls cat get put rm mkdir disk fsck volume dump ;;
+    mkfs) echo --help --label --size --force --no-discard --json ;;
+    mount) echo --help --read-only --foreground --cache ;;
+    umount) echo --help --lazy ;;
+    status | ls | fsck | 'volume info' | 'disk info') echo --help --json ;;
+    cat | get | put | rm | mkdir) echo --help ;;
+    disk) echo --help create info rename delete extend ;;
+    'disk create') echo --help --size --format --layout --adapter ;;
+    'disk rename' | 'disk delete') echo --help ;;
+    'disk extend') echo --help --format ;;
+    volume) echo --help info ;;
+    dump) echo --help --lvm --superblock --heartbeats --inode --directory --cluster --lock --journal ;;
+  esac
+}
+
+# The words an option takes; nothing for free text.
+_strata_values() {
+  case $1 in
+    --cache) echo writeback writethrough ;;
+    --format) echo thin zeroedthick eagerzeroedthick ;;
+    --layout) echo vmfs monolithicFlat twoGbMaxExtentFlat ;;
+    --adapter) echo ide buslogic lsilogic legacyESX lsisas pvscsi ;;
+    --cluster) echo fd: sub-block: pb2: journal: large-block: small-block: pointer-block: ;;
+  esac
+}
+
+# Mount points of Strata, without their inner `devices`; octal escapes are those of proc(5).
+_strata_mount_points() {
+  local mount_point type
+  while read -r _ mount_point type _; do
+    [[ $type == fuse.strata && $mount_point != */devices ]] && printf '%b\n' "${mount_point//\\/\\0}"
+  done </proc/self/mounts
+}
+
+_strata() {
+  local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
+  local -a command=()
+  local word
+  for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+    case "${command[*]}" in
+      '' | disk | volume) [[ $word == -* ]] || command+=("$word") ;;
+    esac
+  done
+
+  local values
+  values=$(_strata_values "$previous")
+  COMPREPLY=()
+  if [[ -n $values ]]; then
+    mapfile -t COMPREPLY < <(compgen -W "$values" -- "$current")
+    if [[ $previous == --cluster ]]; then compopt -o nospace 2>/dev/null; fi
+    return
+  fi
+  case $previous in
+    --label | --size | --lock | --journal | --inode | --directory) return ;;
+  esac
+  case "${command[*]}" in
+    '' | disk | volume) ;;
+    umount | status)
+      if [[ $current != -* ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$(_strata_mount_points)" -- "$current")
+        return
+      fi
+      ;;
+    *)
+      if [[ $current != -* ]]; then
+        mapfile -t COMPREPLY < <(compgen -f -- "$current")
+        compopt -o filenames 2>/dev/null
+        return
+      fi
+      ;;
+  esac
+  mapfile -t COMPREPLY < <(compgen -W "$(_strata_words "${command[@]}")" -- "$current")
+}
+
+complete -F _strata strata
