@@ -127,6 +127,23 @@ TEST_P(FileDeviceTest, ByteLocksExcludeOtherOpensAndEndWithTheDevice) {
   Close(*first);
 }
 
+TEST_P(FileDeviceTest, ByteLocksOfReadersSeeWritersAndNotEachOther) {
+  auto writer = Create();
+  auto first = Open(/*read_only=*/true);
+  auto second = Open(/*read_only=*/true);
+  constexpr uint64_t kByte = 0x300800;
+  EXPECT_TRUE(*writer->TryLockByte(kByte));
+  EXPECT_FALSE(*first->TryLockByte(kByte));
+  EXPECT_TRUE(writer->UnlockByte(kByte).has_value());
+  EXPECT_TRUE(*first->TryLockByte(kByte));
+  EXPECT_TRUE(*second->TryLockByte(kByte));
+  EXPECT_FALSE(*writer->TryLockByte(kByte));
+  Close(*first);
+  Close(*second);
+  EXPECT_TRUE(*writer->TryLockByte(kByte));
+  Close(*writer);
+}
+
 TEST_P(FileDeviceTest, CompareAndWriteLeavesTheGuardByteLocked) {
   auto first = Create();
   auto second = Open();
