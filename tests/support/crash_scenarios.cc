@@ -9,6 +9,7 @@ namespace {
 
 constexpr uint64_t kVolumeBytes = uint64_t{256} << 20;
 constexpr uint64_t kMiB = uint64_t{1} << 20;
+constexpr uint64_t kGrownBytes = 3 * kMiB;
 
 void TwoFiles(VolumeHistory& history) {
   history.Create("/a");
@@ -149,6 +150,30 @@ void ReuseOfDirectorySpace(VolumeHistory& history) {
   }
 }
 
+// Space that was freed, unmapped and given out again reads as zeros after any crash.
+void ReuseOfFreedBlocks(VolumeHistory& history) {
+  history.Write("/b", 0, 2 * kMiB);
+  history.SyncAll();
+  history.Unlink("/b");
+  history.SyncAll();
+  history.Wait(20'000'000);
+  history.Create("/c");
+  history.Allocate("/c", 0, 4 * kMiB);
+  history.SyncAll();
+  history.MakeDirectory("/d");
+  history.Write("/c", kMiB + 700, 600);
+  history.Sync("/c");
+}
+
+// Data in blocks behind the end may outlive the length that would show it.
+void WriteIntoReserved(VolumeHistory& history) {
+  history.Reserve("/a", 0, 3 * kMiB);
+  history.SyncAll();
+  history.Write("/a", 2 * kMiB, 5000);
+  history.Write("/a", 2 * kMiB + 5000, 5000);
+  history.Sync("/a");
+}
+
 void ManyNames(VolumeHistory& history) {
   history.MakeDirectory("/many");
   for (int i = 0; i < 380; ++i) {
@@ -195,6 +220,8 @@ const CrashScenario kScenarios[] = {
     {"UnlinkFiles", TwoFiles, UnlinkFiles},
     {"Directories", nullptr, Directories},
     {"ReuseOfDirectorySpace", nullptr, ReuseOfDirectorySpace},
+    {"ReuseOfFreedBlocks", TwoFiles, ReuseOfFreedBlocks},
+    {"WriteIntoReserved", TwoFiles, WriteIntoReserved},
     {"ManyNames", nullptr, ManyNames},
     {"JournalWraps", nullptr, JournalWraps},
     {"GrowSubBlocks", FillSubBlocks, GrowSubBlocks},
@@ -246,6 +273,26 @@ base::CrashSweepResult CrashRecording::Sweep(const base::CrashSweepOptions& opti
       });
 }
 
+// What is new after growing must be zeros, whatever the crash left behind the ends of files.
+std::string CrashRecording::GrowAll(base::SimExecutor& executor, SimVolume& volume, Tree& found) {
+  VolumeClient client(volume.volume());
+  for (const auto& [path, node] : found) {
+    const uint64_t size = node.size_bytes;
+    if (node.type != fss::FileType::kRegular || size > 16 * kMiB) continue;
+    const base::Status grown =
+        base::RunSync(executor, client.Truncate(path, size + kGrownBytes));
+    if (!grown && grown.error().code() == base::Code::kNoSpace) continue;
+    std::vector<std::byte> bytes(kGrownBytes);
+    const base::Result<uint64_t> read = base::RunSync(executor, client.Read(path, size, bytes));
+    if (!grown || !read || *read != kGrownBytes) return "grow " + path + ": failed";
+    for (size_t i = 0; i < bytes.size(); ++i) {
+      if (bytes[i] == std::byte{0}) continue;
+      return fmt::format("grow {}: byte {} behind the end at {} is not zero", path, i, size);
+    }
+  }
+  return {};
+}
+
 std::string CrashRecording::Recover(base::SimExecutor& executor, base::SimDisk& disk,
                                     const base::CrashCase& crash) {
   SimVolume volume(executor, disk);
@@ -256,10 +303,13 @@ std::string CrashRecording::Recover(base::SimExecutor& executor, base::SimDisk& 
   Tree found;
   const base::Status read =
       base::RunSync(executor, VolumeClient(volume.volume()).ReadTree("", found));
+  const bool few = found.size() <= 5;
+  const std::string exposed = few ? GrowAll(executor, volume, found) : "";
   const base::Status unmounted = volume.Unmount();
   if (!read) return "read: " + read.error().message();
   if (!unmounted) return "unmount: " + unmounted.error().message();
   std::string wrong = history_.Judge(crash.prefix_length, found);
+  if (wrong.empty()) wrong = exposed;
   if (wrong.empty()) wrong = volume.CheckAfterCrash();
   return wrong;
 }

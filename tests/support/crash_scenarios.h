@@ -39,6 +39,7 @@ class CrashRecording {
   void set_ignore_journal_checksums() { ignore_journal_checksums_ = true; }
 
  private:
+  static std::string GrowAll(base::SimExecutor& executor, SimVolume& volume, Tree& found);
   void Note(const base::Status& status);
   std::string Recover(base::SimExecutor& executor, base::SimDisk& disk,
                       const base::CrashCase& crash);

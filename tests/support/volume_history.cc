@@ -19,6 +19,10 @@ base::Task<base::Status> WriteAll(VolumeClient client, std::string_view path,
   co_return base::Ok();
 }
 
+base::Task<void> Pass(base::Executor& executor, uint64_t microseconds) {
+  co_await executor.Sleep(microseconds);
+}
+
 }  // namespace
 
 std::vector<std::byte> SeededBytes(uint64_t seed, size_t size) {
@@ -117,6 +121,17 @@ void VolumeHistory::Allocate(const std::string& path, uint64_t offset_bytes,
                        .Allocate(path, fss::AllocateMode::kAllocate, offset_bytes, length_bytes));
   tree[path].size_bytes = std::max(tree[path].size_bytes, offset_bytes + length_bytes);
   steps_.back().touched_id = tree[path].id;
+}
+
+void VolumeHistory::Reserve(const std::string& path, uint64_t offset_bytes,
+                            uint64_t length_bytes) {
+  Run(fmt::format("reserve {} {}+{}", path, offset_bytes, length_bytes),
+      VolumeClient(volume_.volume())
+          .Allocate(path, fss::AllocateMode::kAllocateKeepSize, offset_bytes, length_bytes));
+}
+
+void VolumeHistory::Wait(uint64_t microseconds) {
+  base::RunSync(executor_, Pass(executor_, microseconds));
 }
 
 void VolumeHistory::Sync(const std::string& path) {

@@ -35,10 +35,14 @@ class VolumeHistory {
   void Write(const std::string& path, uint64_t offset_bytes, size_t length_bytes);
   void Punch(const std::string& path, uint64_t offset_bytes, uint64_t length_bytes);
   void Allocate(const std::string& path, uint64_t offset_bytes, uint64_t length_bytes);
+  // Blocks for a range behind the end, whose length stays.
+  void Reserve(const std::string& path, uint64_t offset_bytes, uint64_t length_bytes);
 
   // Everything up to the last change of the file is durable.
   void Sync(const std::string& path);
   void SyncAll();
+  // Lets time pass, for what the volume does by itself: commits and checkpoints.
+  void Wait(uint64_t microseconds);
   void Unmount();
 
   // What stands now is where the disk's log begins.

@@ -213,6 +213,7 @@ base::Task<base::Result<uint64_t>> WriteFile(VolumeCore& core, Inode& inode,
   while (done < length) {
     const base::Result<uint64_t> part = co_await WritePart(core, inode, &request, done);
     if (!part) {
+      inode.tail_is_zero = false;  // part of it may have reached the device behind the end
       if (done > 0 && part.error().code() == base::Code::kNoSpace) break;
       co_return part.error();
     }
@@ -253,6 +254,22 @@ base::Task<base::Status> ZeroMapped(VolumeCore& core, Inode& inode, uint64_t add
   co_return base::Ok();
 }
 
+namespace {
+
+// Blocks allocated behind the end may hold data whose length a crash has lost.
+base::Task<base::Status> ZeroUnitsBehindEnd(VolumeCore& core, Inode& inode) {
+  const uint64_t unit = inode.unit_bytes;
+  const uint64_t reach = MapReachBytes(inode.map_kind);
+  for (uint64_t at = (inode.size_bytes + unit - 1) / unit * unit; at < reach;) {
+    CO_TRY(const FileRun run, co_await FindRun(core, inode, at));
+    if (!run.is_hole) CO_TRY_STATUS(co_await ZeroOnDevice(core, run.address, run.length_bytes));
+    at += run.length_bytes;
+  }
+  co_return base::Ok();
+}
+
+}  // namespace
+
 base::Task<base::Status> ZeroTail(VolumeCore& core, Inode& inode) {
   if (inode.tail_is_zero || inode.map_kind == MapKind::kInline) co_return base::Ok();
   if (inode.size_bytes % inode.unit_bytes != 0) {
@@ -262,6 +279,7 @@ base::Task<base::Status> ZeroTail(VolumeCore& core, Inode& inode) {
       CO_TRY_STATUS(co_await ZeroMapped(core, inode, run.address, to_unit_end));
     }
   }
+  CO_TRY_STATUS(co_await ZeroUnitsBehindEnd(core, inode));
   inode.tail_is_zero = true;
   co_return base::Ok();
 }

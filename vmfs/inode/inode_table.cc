@@ -31,7 +31,12 @@ void InodeTable::LeaveIdle(Inode& inode) {
 
 void InodeTable::Erase(Inode& inode) {
   LeaveIdle(inode);
-  inodes_.erase(inode.fd.raw());
+  const auto found = inodes_.find(inode.fd.raw());
+  if (found != inodes_.end() && found->second.get() == &inode) {
+    inodes_.erase(found);
+  } else {
+    std::erase_if(replaced_, [&](const auto& replaced) { return replaced.get() == &inode; });
+  }
 }
 
 void InodeTable::BecomeUnused(Inode& inode) {
@@ -69,6 +74,7 @@ base::Task<base::Result<InodeRef>> InodeTable::Get(FdAddress fd) {
 
 InodeRef InodeTable::Add(FdAddress fd, uint64_t lock_address, BlockRef block) {
   std::unique_ptr<Inode>& slot = inodes_[fd.raw()];
+  if (slot && slot->removed) replaced_.push_back(std::move(slot));
   if (!slot) {
     slot = std::make_unique<Inode>(core_.executor, fd, lock_address, std::move(block));
   }

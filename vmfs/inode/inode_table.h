@@ -87,6 +87,8 @@ class InodeTable {
   VolumeCore& core_;
   const size_t idle_max_;
   std::unordered_map<uint32_t, std::unique_ptr<Inode>> inodes_;
+  // Deleted ones that somebody still looks at, though their descriptors are in use again.
+  std::vector<std::unique_ptr<Inode>> replaced_;
   std::list<Inode*> idle_;
 };
 

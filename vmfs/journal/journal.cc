@@ -279,6 +279,12 @@ base::Task<void> Journal::Drain() {
   return background_.Join();
 }
 
+std::vector<Orphan> Journal::orphans() const {
+  std::vector<Orphan> orphans;
+  for (const auto& [fd, generation] : orphans_) orphans.push_back({fd, generation});
+  return orphans;
+}
+
 JournalFigures Journal::figures() const {
   JournalFigures figures = figures_;
   figures.slots_used = kJournalSlotCount - 1 - FreeSlotCount();

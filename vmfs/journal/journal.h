@@ -122,6 +122,7 @@ class Journal {
   void RemoveOrphan(uint32_t fd) { orphans_.erase(fd); }
 
   size_t orphan_count() const { return orphans_.size(); }
+  std::vector<Orphan> orphans() const;
 
   // Number of the running transaction; what is modified now is durable once it is committed.
   uint64_t running_sequence() const { return running_.sequence; }

@@ -124,9 +124,15 @@ base::Task<base::Status> LockManager::FreeOnDisk(LockEntry& entry) {
     SectorImage seen;
     CO_TRY_STATUS(co_await ReadSector(volume_, entry.address, seen));
     if (seen == next) co_return base::Ok();
-    CO_TRY(const LockBlock lock, DecodeLockBlock(seen, entry.address));
+    const base::Result<LockBlock> lock = DecodeLockBlock(seen, entry.address);
+    if (!lock) {
+      // The write that was to make the lock block never took effect: there is no lock.
+      const bool never_made = lock.error().code() == base::Code::kNotRecognized;
+      if (entry.unanswered && never_made) co_return base::Ok();
+      co_return lock.error();
+    }
     expected = std::move(seen);
-    if (HeldExclusivelyBy(lock, Ourselves())) continue;
+    if (HeldExclusivelyBy(*lock, Ourselves())) continue;
     if (entry.unanswered) co_return base::Ok();
     co_return base::Error(base::Code::kFenced,
                           fmt::format("give back lock at {:#x} on {}: another host has taken it",

@@ -260,6 +260,7 @@ base::Task<base::Status> Names::DeleteOrphans(const std::vector<Orphan>* orphans
       continue;
     }
     core_.journal->AddOrphan(orphan);
+    if ((*inode)->open_count > 0) continue;
     CO_TRY_STATUS(co_await Delete(**inode));
   }
   co_return base::Ok();

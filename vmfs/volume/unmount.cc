@@ -73,6 +73,8 @@ base::Task<void> MountedCore::UnmapFreed(std::vector<FreedItem>& source) {
     for (const Range& range : MergeAdjacent(std::move(ranges))) {
       const base::Status status = co_await core_.device.Unmap(range.address, range.length_bytes);
       if (!status) base::LogWarn("vmfs", "unmap freed blocks: {}", status.error().message());
+      // What reads as zeros now is given out without being zeroed, and is so only once flushed.
+      core_.journal->NoteDataWrite();
     }
   }
   for (const FreedItem& item : items) {

@@ -211,6 +211,9 @@ class MountedVolume : public Volume {
     base::Status status;
     if (core_.writable) {
       status = co_await WriteLazyTimes();
+      // Those that could not be deleted when their last name went.
+      const std::vector<Orphan> orphans = core_.journal->orphans();
+      if (status) status = co_await names_->DeleteOrphans(&orphans, /*scan=*/false);
       inodes_->DropIdle();
     }
     const base::Status stopped = co_await mounted_.Stop();
