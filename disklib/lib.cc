@@ -243,7 +243,20 @@ Task<Status> Lib::FindExtent(LoadedDescriptor& loaded, size_t index, bool need_e
                               found_path, found->size_bytes, EndBytes(line)));
 }
 
+// What OpenDisks checks by number, in words for people.
+Status Lib::CheckNoPlainWriter(const LoadedDescriptor& loaded) const {
+  std::string written;
+  if (open_disks_.IsPlainlyWritten(loaded.info.id)) written = loaded.path;
+  for (size_t i = 0; i < loaded.extent_infos.size(); ++i) {
+    if (open_disks_.IsPlainlyWritten(loaded.extent_infos[i].id)) written = loaded.found_paths[i];
+  }
+  if (written.empty()) return base::Ok();
+  return Error(Code::kBusy, fmt::format("open {}: {} is open for writing as a plain file",
+                                        loaded.path, written));
+}
+
 Result<OpenDisks::Claim> Lib::ClaimDisk(const LoadedDescriptor& loaded, OpenOptions options) {
+  TRY_STATUS(CheckNoPlainWriter(loaded));
   return open_disks_.ClaimFiles(
       loaded.object_ids(),
       {.disk = loaded.path, .user = std::string(options.user), .writes = options.writable});

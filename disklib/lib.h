@@ -117,6 +117,7 @@ class Lib {
   base::Result<PathHold> HoldPath(std::string_view path);
 
  private:
+  base::Status CheckNoPlainWriter(const LoadedDescriptor& loaded) const;
   base::Task<base::Status> FindExtents(LoadedDescriptor& loaded, bool need_extents);
   base::Task<base::Status> FindExtent(LoadedDescriptor& loaded, size_t index, bool need_extents);
   base::Task<base::Status> OpenExtents(LoadedDescriptor& loaded, bool writable,

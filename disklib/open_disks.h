@@ -88,6 +88,11 @@ class OpenDisks {
   base::Status OpenFile(fss::InodeNumber inode, bool writes);
   void CloseFile(fss::InodeNumber inode, bool writes);
 
+  // Whether it is open for writing as a plain file.
+  bool IsPlainlyWritten(fss::InodeNumber inode) const {
+    return plain_writer_counts_.contains(inode);
+  }
+
   // Every disk that is open, once each, for listings.
   std::vector<DiskHolder> List() const;
 

@@ -210,6 +210,7 @@ std::string DescribeUsers(const std::string& mount_point) {
   for (const stdfs::directory_entry& process : stdfs::directory_iterator("/proc", error)) {
     const std::string pid = process.path().filename();
     if (pid.find_first_not_of("0123456789") != std::string::npos) continue;
+    if (pid == std::to_string(getpid())) continue;  // what we have open, we inherited
     if (!ProcessUses(process.path(), mount_point) || ++count > kUsersNamedMax) continue;
     std::string name;
     std::getline(std::ifstream(process.path() / "comm"), name);

@@ -55,7 +55,7 @@ base::Status SyncMount(const std::string& mount_point);
 void WidenReadAhead(const std::string& mount_point);
 
 // "1234 (bash), 1240 (qemu-system-x86)": processes that use files below `mount_point`; at most a
-// few.
+// few. This process is not listed.
 std::string DescribeUsers(const std::string& mount_point);
 
 }  // namespace stratad

@@ -47,7 +47,8 @@ check_locks() {
   refused 'busy' truncate -s 1M "$flat"
   refused 'busy' rm -f "$flat"
   refused 'busy' mv "$flat" "$flat.away"
-  refused 'open for writing \(devices/vdisks\)' "$strata" disk delete "$mount_point/volumes/test/vm/a.vmdk"
+  refused 'open for writing \(devices/vdisks\); used by [0-9]+ \(disk_commands' \
+    "$strata" disk delete "$mount_point/volumes/test/vm/a.vmdk"
   "$strata" status "$mount_point" | grep -q 'vm/a.vmdk is open for writing' || fail "the status does not list the disk"
   cmp -n 4096 "$flat" /dev/zero || fail "the flat file cannot be read while the disk is open"
   echo "written through the disk" >&7
@@ -55,6 +56,8 @@ check_locks() {
   [[ "$(head -c 24 "$flat")" == "written through the disk" ]] || fail "the flat file shows old bytes"
   exec 8<>"$flat"
   refused 'busy' dd if=/dev/zero of="$vdisk" count=1 conv=notrunc
+  refused 'vm/a-flat.vmdk is open for writing as a plain file; used by [0-9]+ \(disk_commands' \
+    "$strata" disk delete "$mount_point/volumes/test/vm/a.vmdk"
   exec 8>&-
   grep -q 'refused .*disk vm/a.vmdk is open for writing' "$("$strata" status "$mount_point" --json |
     sed -n 's/.*"log": "\(.*\)".*/\1/p')" || fail "the log does not name the holder"

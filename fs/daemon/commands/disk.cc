@@ -87,11 +87,43 @@ class DiskTask final : public VolumeTask {
   Json answer_;
 };
 
+// The processes that have the disk or one of its files open through the mount.
+std::string DescribeDiskUsers(ControlClient& client, const DiskPlace& place) {
+  Json request = Json::object();
+  request["command"] = "disk";
+  request["action"] = "info";
+  request["disk"] = place.path;
+  const base::Result<Json> info = client.Ask(request);
+  if (!info) return {};
+  std::string_view folder = place.path;
+  const std::string inner = StringOf(*info, "disk").value_or("");
+  folder.remove_suffix(std::min(folder.size(), inner.size()));
+  while (folder.ends_with('/')) folder.remove_suffix(1);
+  const std::string label(folder.substr(folder.rfind('/') + 1));
+  std::string text = DescribeUsers(place.mount_point + "/devices/vdisks/" + label + "/" + inner);
+  std::vector<std::string> files{inner};
+  for (const Json& extent : info->value("extents", Json::array())) {
+    files.push_back(StringOf(extent, "path").value_or(""));
+  }
+  for (const std::string& file : files) {
+    const std::string users = DescribeUsers(place.mount_point + "/volumes/" + label + "/" + file);
+    if (!users.empty()) text += (text.empty() ? "" : ", ") + users;
+  }
+  return text;
+}
+
 base::Result<Json> AskDaemon(const DiskPlace& place, Json request) {
   request["command"] = "disk";
   TRY(ControlClient client, ControlClient::ConnectToMount(place.mount_point));
-  ProgressBar bar("disk");
-  return client.Ask(request, &bar);
+  base::Result<Json> answer = base::Code::kInternal;
+  {
+    ProgressBar bar("disk");
+    answer = client.Ask(request, &bar);
+  }
+  if (answer || answer.error().code() != base::Code::kBusy) return answer;
+  const std::string users = DescribeDiskUsers(client, place);
+  if (users.empty()) return answer;
+  return base::Error(base::Code::kBusy, answer.error().message() + "; used by " + users);
 }
 
 base::Result<Json> RunHere(const DiskPlace& place, Json request) {
