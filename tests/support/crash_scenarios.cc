@@ -152,12 +152,12 @@ void ReuseOfDirectorySpace(VolumeHistory& history) {
 
 // Space that was freed, unmapped and given out again reads as zeros after any crash.
 void ReuseOfFreedBlocks(VolumeHistory& history) {
+  history.Create("/c");
   history.Write("/b", 0, 2 * kMiB);
   history.SyncAll();
   history.Unlink("/b");
   history.SyncAll();
   history.Wait(20'000'000);
-  history.Create("/c");
   history.Allocate("/c", 0, 4 * kMiB);
   history.SyncAll();
   history.MakeDirectory("/d");

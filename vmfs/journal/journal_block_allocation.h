@@ -26,9 +26,10 @@ struct JournalBlock {
   }
 };
 
-// Names a free journal block in our heartbeat slot, then marks it used; both durable. In this order
-// a crash leaves no block that is used but that no slot leads to. Blocks whose 2 MiB are not
-// adjacent on the volume are passed over. Errors: kNoSpace, kLockHeld, kCorrupt, those of the device.
+// Names a free journal block in our heartbeat slot, then marks it used; both durable. In this
+// order a crash leaves no block that is used but that no slot leads to. Blocks whose 2 MiB are not
+// adjacent on the volume are passed over. Errors: kNoSpace, kLockHeld, kCorrupt, those of the
+// device.
 base::Task<base::Result<JournalBlock>> TakeJournalBlock(base::BlockDevice& volume,
                                                         LockManager& locks, Heartbeat& heartbeat,
                                                         SystemFile& file,

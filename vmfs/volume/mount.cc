@@ -129,6 +129,7 @@ base::Task<base::Status> MountedCore::Start(MountOptions& options) {
 base::Task<base::Status> MountedCore::LoadCounts() {
   CO_TRY_STATUS(co_await core_.descriptors.allocator->LoadCounts());
   CO_TRY_STATUS(co_await core_.sub_blocks.allocator->LoadCounts());
+  CO_TRY_STATUS(co_await core_.pb2_blocks.allocator->LoadCounts());
   co_return co_await core_.file_blocks.allocator->LoadCounts();
 }
 
