@@ -20,10 +20,14 @@ detach_and_remove() {
   remove_work
 }
 
-# Where loop devices can be had, the kernel opens the disk too.
+# Where loop devices can be had, the kernel opens the disk too: buffered ("off") or direct ("on").
 try_loop_device() {
-  loop=$(losetup --find --show "$disk" 2>/dev/null) || { loop='' && echo "no loop device here" && return; }
-  cmp "$loop" "$work/pattern.img" || fail "the loop device shows other bytes"
+  loop=$(losetup --find --show --direct-io="$1" "$disk" 2>/dev/null) || { loop='' && echo "no loop device here" && return; }
+  cmp "$loop" "$work/pattern.img" || fail "the loop device shows other bytes (direct I/O $1)"
+  # A write through the loop device, and back.
+  dd if=/dev/zero of="$loop" bs=1M seek=50 count=1 conv=notrunc,fsync status=none
+  cmp -i $((50 << 20)):0 -n $((1 << 20)) "$disk" <(head -c 1M /dev/zero) || fail "the disk misses a write (direct I/O $1)"
+  dd if="$work/pattern.img" of="$loop" bs=1M skip=50 seek=50 count=1 conv=notrunc,fsync status=none
   losetup -d "$loop"
   loop=
 }
@@ -42,7 +46,8 @@ for format in thin zeroedthick eagerzeroedthick; do
   dd if="$work/pattern.img" of="$disk" bs=1M oflag=direct conv=notrunc status=none
   [[ "$(sfdisk -l -o Size "$disk" | tail -n 1)" == *40M* ]] || fail "$format: sfdisk does not see the partition"
   qemu-img compare -q -f raw -F raw "$disk" "$work/pattern.img" || fail "$format: qemu-img sees other bytes"
-  try_loop_device
+  try_loop_device off
+  try_loop_device on
   unmount
   "$strata" fsck "$image" || fail "$format: the check"
   "$strata" mount "$image" "$mount_point"

@@ -25,7 +25,10 @@ base::Task<base::Status> OpenRunClose(base::UringExecutor& executor,
   base::Status status = co_await OpenAll(executor, targets, &extents);
   std::vector<base::BlockDevice*> devices;
   for (const VmfsExtent& extent : extents) devices.push_back(extent.device.get());
-  if (status) status = co_await task->Run(executor, devices);
+  if (status) {
+    status = co_await task->Run(executor, devices);
+    if (!status && targets->size() == 1) status = status.error().Within(targets->front());
+  }
   for (const VmfsExtent& extent : extents) {
     const base::Status closed = co_await extent.device->Close();
     if (status && !closed) status = closed;
