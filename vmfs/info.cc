@@ -10,6 +10,7 @@
 #include "vmfs/cluster_reader.h"
 #include "vmfs/lvm_device.h"
 #include "vmfs/raw_volume.h"
+#include "vmfs/vmfs5/reader.h"
 
 namespace vmfs {
 namespace {
@@ -19,6 +20,7 @@ using base::Status;
 using base::Task;
 
 constexpr uint32_t kSubBlockClustersOfJudge = 256;
+constexpr size_t kVmfs5CacheBlocks = 64;
 
 const char* FileNameOf(ResourceKind kind) {
   switch (kind) {
@@ -77,8 +79,7 @@ void TakeLvm(const LvmVolume& lvm, VolumeInfo& info) {
   }
 }
 
-void TakeSuperblock(const RawVolume& volume, VolumeInfo& info) {
-  const Superblock& superblock = volume.superblock();
+void TakeSuperblock(const Superblock& superblock, VolumeInfo& info) {
   info.label = TextOf(superblock.label);
   info.uuid = superblock.uuid;
   info.formatting_host = superblock.formatting_host;
@@ -86,6 +87,9 @@ void TakeSuperblock(const RawVolume& volume, VolumeInfo& info) {
   info.minor = superblock.minor;
   info.created_s = superblock.created_s;
   info.file_block_bytes = superblock.file_block_bytes;
+}
+
+void TakeMark(const RawVolume& volume, VolumeInfo& info) {
   info.is_ours = volume.mark().has_value();
   if (info.is_ours) {
     info.machine = volume.mark()->machine;
@@ -110,6 +114,47 @@ ReaderInfo JudgeVmfs6Tools(const VolumeInfo& info) {
     }
   }
   return reader;
+}
+
+Task<Status> CountVmfs5(vmfs5::Reader& reader, ResourceKind kind, const vmfs5::ResourceFile* file,
+                        VolumeInfo* info) {
+  ResourceInfo resource;
+  resource.kind = kind;
+  resource.file_name = FileNameOf(kind);
+  resource.total_count = file->geometry.resource_count;
+  resource.cluster_count = file->geometry.cluster_count();
+  resource.file_bytes = file->descriptor.length_bytes();
+  resource.through_pb2 = file->descriptor.metadata.map_kind() == MapKind::kPb2;
+  CO_TRY(resource.free_count, co_await reader.CountFreeItems(file));
+  info->resources.push_back(std::move(resource));
+  co_return base::Ok();
+}
+
+Task<Status> DescribeVmfs5(base::BlockDevice& device, VolumeInfo* info) {
+  CO_TRY(const std::unique_ptr<vmfs5::Reader> reader,
+         co_await vmfs5::Reader::Open(device, kVmfs5CacheBlocks));
+  TakeSuperblock(reader->superblock(), *info);
+  CO_TRY(const std::vector<HeartbeatSlot> heartbeats, co_await reader->ReadHeartbeats());
+  for (const HeartbeatSlot& slot : heartbeats) {
+    const uint64_t index = (slot.own_address - kHeartbeatOffset) / vmfs5::kSectorBytes;
+    info->heartbeats.push_back({static_cast<uint32_t>(index), slot.state(), slot.owner,
+                                TextOf(slot.host_name), slot.generation,
+                                slot.journal_volume_address});
+  }
+  const std::pair<ResourceKind, const vmfs5::ResourceFile*> files[] = {
+      {ResourceKind::kSmallBlock, &reader->file_blocks()},
+      {ResourceKind::kFd, &reader->descriptors()},
+      {ResourceKind::kSubBlock, &reader->sub_blocks()},
+      {ResourceKind::kPointerBlock, &reader->pointer_blocks()},
+      {ResourceKind::kPb2, &reader->pb2_blocks()}};
+  for (const auto& [kind, file] : files) {
+    CO_TRY_STATUS(co_await CountVmfs5(*reader, kind, file, info));
+  }
+  info->free_bytes = info->resources.front().free_count * info->file_block_bytes;
+  info->readers.push_back({"strata", true, "read-only: VMFS-5"});
+  info->readers.push_back({"vmfs-tools", true, ""});
+  info->readers.push_back({"dissect.vmfs", true, ""});
+  co_return base::Ok();
 }
 
 std::string SizeText(uint64_t bytes) {
@@ -138,8 +183,14 @@ Task<Result<VolumeInfo>> ReadVolumeInfo(std::span<base::BlockDevice* const> devi
   VolumeInfo info;
   TakeLvm(lvm, info);
   const auto device = MakeLvmDevice(devices, std::move(lvm.runs), lvm.uuid.ToString());
+  CO_TRY(const bool is_vmfs5, co_await vmfs5::IsVmfs5(*device));
+  if (is_vmfs5) {
+    CO_TRY_STATUS(co_await DescribeVmfs5(*device, &info));
+    co_return info;
+  }
   CO_TRY(const std::unique_ptr<RawVolume> volume, co_await RawVolume::Open(*device));
-  TakeSuperblock(*volume, info);
+  TakeSuperblock(volume->superblock(), info);
+  TakeMark(*volume, info);
   CO_TRY_STATUS(co_await CollectHeartbeats(*volume, &info));
   CO_TRY_STATUS(co_await volume->LoadSystemFiles());
   for (const ResourceKind kind : {ResourceKind::kSmallBlock, ResourceKind::kFd,

@@ -72,7 +72,8 @@ struct VolumeInfo {
   std::string StateText() const;
 };
 
-// Errors: those of ReadLvm and RawVolume, kCorrupt for clusters that cannot be decoded.
+// VMFS-5 volumes too. Errors: those of ReadLvm, RawVolume and vmfs5::Reader, kCorrupt for clusters
+// that cannot be decoded.
 base::Task<base::Result<VolumeInfo>> ReadVolumeInfo(std::span<base::BlockDevice* const> devices);
 
 // The same in words, one fact per line.

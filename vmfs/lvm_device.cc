@@ -315,6 +315,46 @@ base::Error NamingDevice(const base::Error& error, const BlockDevice& device) {
   return error.Within("device " + device.name());
 }
 
+// The extents of an LVM-5 device of more than one map, of which the first is known: ESXi lays them
+// out one behind the other from the data offset, and the known ones must say so.
+Status CompleteContiguousExtents(LvmDeviceInfo& info) {
+  const uint64_t first = uint64_t{info.volume.first_unit} * kUnitBytes;
+  for (size_t i = 0; i < info.extents.size(); ++i) {
+    const LvmPeEntry& extent = info.extents[i];
+    const uint64_t before = i * kUnitBytes;
+    if (extent.length_bytes != kUnitBytes || extent.logical_offset != first + before ||
+        extent.physical_offset != kLvmDataOffset + before) {
+      return VersionError("LVM: {} maps of extents, which do not lie in order",
+                          uint32_t{info.header.pe_map_count});
+    }
+  }
+  LvmPeEntry whole = info.extents.front();
+  whole.length_bytes = uint64_t{info.volume.unit_count} * kUnitBytes;
+  info.extents.assign(1, whole);
+  return base::Ok();
+}
+
+Task<Status> ReadPeTable(BlockDevice& device, LvmDeviceInfo& info) {
+  constexpr uint32_t kEntriesPerRead = kMetadataBlockBytes / sizeof(LvmPeEntry);
+  base::AlignedBuffer buffer(kMetadataBlockBytes);
+  const uint32_t count = std::min<uint32_t>(info.header.pe_count, kLvmPeEntriesMax);
+  for (uint32_t i = 0; i < count; ++i) {
+    const uint32_t in_buffer = i % kEntriesPerRead;
+    if (in_buffer == 0) {
+      const uint64_t at = info.header.PeTableAt() + i * sizeof(LvmPeEntry);
+      CO_TRY_STATUS(co_await ReadAt(device, at, buffer.span()));
+    }
+    auto extent = DecodeLvmPeEntry(buffer.span().subspan(in_buffer * sizeof(LvmPeEntry)));
+    if (!extent) co_return NamingDevice(extent.error(), device);
+    info.extents.push_back(*extent);
+  }
+  if (count < info.header.pe_count) {
+    const Status completed = CompleteContiguousExtents(info);
+    if (!completed) co_return NamingDevice(completed.error(), device);
+  }
+  co_return base::Ok();
+}
+
 }  // namespace
 
 Result<LvmVolume> AssembleLvm(std::vector<LvmDeviceInfo> devices) {
@@ -359,21 +399,11 @@ Task<Result<LvmDeviceInfo>> ReadLvmDevice(BlockDevice& device) {
   auto header = DecodeLvmDeviceHeader(buffer.span());
   if (!header) co_return NamingDevice(header.error(), device);
   info.header = *header;
-  CO_TRY_STATUS(co_await ReadAt(device, kLvmHeaderOffset + kLvmVolumeTableOffset, buffer.span()));
-  auto volume = DecodeLvmVolumeEntry(buffer.span());
+  CO_TRY_STATUS(co_await ReadAt(device, info.header.VolumeTableAt(), buffer.span()));
+  auto volume = DecodeLvmVolumeEntry(buffer.span(), info.header.major);
   if (!volume) co_return NamingDevice(volume.error(), device);
   info.volume = *volume;
-  constexpr uint32_t kEntriesPerRead = kMetadataBlockBytes / sizeof(LvmPeEntry);
-  for (uint32_t i = 0; i < info.header.pe_count; ++i) {
-    const uint32_t in_buffer = i % kEntriesPerRead;
-    const uint64_t table = kLvmHeaderOffset + kLvmPeTableOffset;
-    if (in_buffer == 0) {
-      CO_TRY_STATUS(co_await ReadAt(device, table + i * sizeof(LvmPeEntry), buffer.span()));
-    }
-    auto extent = DecodeLvmPeEntry(buffer.span().subspan(in_buffer * sizeof(LvmPeEntry)));
-    if (!extent) co_return NamingDevice(extent.error(), device);
-    info.extents.push_back(*extent);
-  }
+  CO_TRY_STATUS(co_await ReadPeTable(device, info));
   co_return info;
 }
 

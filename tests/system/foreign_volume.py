@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Mounts a volume that ESXi made, read-only, and compares all of it with what vmfs6-fuse shows of it.
+"""Mounts a volume that ESXi made, read-only, and compares all of it with what an independent reader shows of it.
 
 The image is the second argument: raw, or packed by gzip. Nothing may be written: its bytes are the same afterwards, and every
-attempt to change the mounted tree is refused.
+attempt to change the mounted tree is refused. The reader is vmfs6-fuse, or vmfs-fuse for VMFS-5. --pointer-blocks turns a small
+file of the VMFS-5 sample into one that is mapped through a pointer block, with holes, as ESXi does above 256 MiB.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import gzip
 import hashlib
 import os
 import shutil
+import struct
 
 import strata_mount
 from tree_model import attributes_of, list_tree
@@ -39,7 +41,7 @@ def describe(root):
 def differences(ours, theirs):
     problems = [f"{path!r}: only in one of the two" for path in sorted(ours.keys() ^ theirs.keys())]
     for path in sorted(ours.keys() & theirs.keys()):
-        problems += [f"{path!r}: {name} is {ours[path].get(name)}, vmfs6-fuse says {value}"
+        problems += [f"{path!r}: {name} is {ours[path].get(name)}, the reader says {value}"
                      for name, value in theirs[path].items() if ours[path].get(name) != value]
     return problems
 
@@ -58,12 +60,34 @@ def accepted_changes(root):
     return problems
 
 
+def use_pointer_block(image):
+    """Gives directory/file5 of the VMFS-5 sample a map through the first item of .pbc.sf."""
+    volume = 0x1100000
+    descriptor = volume + 0x420000 + 13 * 2048
+    pointer_block = volume + 0x720000
+    size = 300 * 2**20 + 100
+    with open(image, "r+b") as file:
+        def put(offset, form, *values):
+            file.seek(offset)
+            file.write(struct.pack(form, *values))
+
+        file.seek(descriptor + 1024)
+        block, = struct.unpack("<I", file.read(4))
+        put(descriptor + 512 + 0x14, "<Q", size)
+        put(descriptor + 512 + 0x44, "<I", 3)
+        put(descriptor + 1024, "<I", 0x3)
+        put(pointer_block, "<4I", block, 0, block | 0x20, block)
+        put(pointer_block + 4 * 299, "<2I", block, 0)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("strata")
     parser.add_argument("sample")
+    parser.add_argument("--reader", default="vmfs6-fuse", help="the independent reader")
+    parser.add_argument("--pointer-blocks", action="store_true", help="change the VMFS-5 sample to use one")
     options = parser.parse_args()
-    strata_mount.require(options.strata, "vmfs6-fuse", "fusermount3")
+    strata_mount.require(options.strata, options.reader, "fusermount3")
     if not os.path.exists(options.sample):
         strata_mount.skip(f"no sample at {options.sample}")
     with strata_mount.work_folder(None) as work:
@@ -71,8 +95,10 @@ def main():
         unpack = gzip.open if options.sample.endswith(".gz") else open
         with unpack(options.sample, "rb") as packed, open(volume.image, "wb") as image:
             shutil.copyfileobj(packed, image, 1 << 20)
+        if options.pointer_blocks:
+            use_pointer_block(volume.image)
         before = digest(volume.image)
-        with volume.read_by_vmfs6_fuse() as root:
+        with volume.read_by(options.reader) as root:
             theirs = describe(root)
         with volume.mounted("--read-only") as root:
             ours = describe(root)

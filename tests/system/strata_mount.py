@@ -66,10 +66,13 @@ class Volume:
         finally:
             run(self.strata, "umount", self.mount_point)
 
-    @contextlib.contextmanager
     def read_by_vmfs6_fuse(self):
-        """Mounted through the independent reader; gives the folder of the volume's files."""
-        run("vmfs6-fuse", self.image, self.reader_point)
+        return self.read_by("vmfs6-fuse")
+
+    @contextlib.contextmanager
+    def read_by(self, program):
+        """Mounted through an independent reader; gives the folder of the volume's files."""
+        run(program, self.image, self.reader_point)
         try:
             yield self.reader_point
         finally:

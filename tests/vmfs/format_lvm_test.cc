@@ -35,7 +35,7 @@ TEST(LvmFormat, NamesEachBrokenFieldOfTheDeviceHeader) {
     return DecodeLvmDeviceHeader(With(bytes, offset, value));
   };
   ExpectError(decode(0x00, uint32_t{7}), Code::kNotRecognized, "magic");
-  ExpectError(decode(0x04, uint32_t{5}), Code::kVersionUnsupported, "major version 5");
+  ExpectError(decode(0x04, uint32_t{4}), Code::kVersionUnsupported, "major version 4");
   ExpectError(decode(0xca, uint32_t{8192}), Code::kVersionUnsupported, "alignment");
   ExpectError(decode(0xc2, uint64_t{4096}), Code::kVersionUnsupported, "extended header");
   ExpectError(decode(0x7a, uint64_t{0x2000000}), Code::kCorrupt, "data offset");

@@ -6,19 +6,9 @@
 
 namespace vmfs {
 
-base::Result<LvmDeviceHeader> DecodeLvmDeviceHeader(std::span<const std::byte> bytes) {
-  if (bytes.size() < sizeof(LvmDeviceHeader)) {
-    return NotRecognizedError("LVM header: only {} bytes", bytes.size());
-  }
-  const auto header = base::LoadAs<LvmDeviceHeader>(bytes);
-  if (header.magic != kLvmMagic) {
-    return NotRecognizedError("LVM header: magic {:#x}, expected {:#x}", uint32_t{header.magic},
-                              kLvmMagic);
-  }
-  if (header.major != kLvmMajor) {
-    return VersionError("LVM header: major version {}, only {} is known", uint32_t{header.major},
-                        kLvmMajor);
-  }
+namespace {
+
+base::Status CheckLvm6(const LvmDeviceHeader& header) {
   if (header.metadata_alignment != kMetadataBlockBytes) {
     return VersionError("LVM header: metadata alignment {}, only {} is known",
                         uint32_t{header.metadata_alignment}, kMetadataBlockBytes);
@@ -26,13 +16,6 @@ base::Result<LvmDeviceHeader> DecodeLvmDeviceHeader(std::span<const std::byte> b
   if (header.extended_header_offset != 0 || header.pe_map_count > 1) {
     return VersionError("LVM header: extended header at {:#x} with {} maps, none is known",
                         uint64_t{header.extended_header_offset}, uint32_t{header.pe_map_count});
-  }
-  if (header.data_offset != kLvmDataOffset) {
-    return CorruptError("LVM header: data offset {:#x}, expected {:#x}",
-                        uint64_t{header.data_offset}, kLvmDataOffset);
-  }
-  if (header.volume_count != 1) {
-    return CorruptError("LVM header: {} volumes, expected 1", uint32_t{header.volume_count});
   }
   if (header.pe_count == 0 || header.pe_count > kLvmPeEntriesMax) {
     return CorruptError("LVM header: {} extents in the table, expected 1 to {}",
@@ -42,10 +25,54 @@ base::Result<LvmDeviceHeader> DecodeLvmDeviceHeader(std::span<const std::byte> b
   if (header.unit_count == 0 || data_bytes > kVolumeBytesMax) {
     return CorruptError("LVM header: {} units of 256 MiB", uint32_t{header.unit_count});
   }
+  return base::Ok();
+}
+
+base::Status CheckLvm5(const LvmDeviceHeader& header) {
+  const uint32_t map_count = std::max<uint32_t>(header.pe_map_count, 1);
+  if (header.extended_header_offset != 0) {
+    return VersionError("LVM header: extended header at {:#x}, none is known",
+                        uint64_t{header.extended_header_offset});
+  }
+  if (map_count > kLvm5MapsMax) {
+    return CorruptError("LVM header: {} maps of extents, expected 1 to {}", map_count,
+                        kLvm5MapsMax);
+  }
+  if (header.pe_count == 0 || header.pe_count > map_count * kLvmPeEntriesMax) {
+    return CorruptError("LVM header: {} extents in the table, expected 1 to {}",
+                        uint32_t{header.pe_count}, map_count * kLvmPeEntriesMax);
+  }
+  return base::Ok();
+}
+
+}  // namespace
+
+base::Result<LvmDeviceHeader> DecodeLvmDeviceHeader(std::span<const std::byte> bytes) {
+  if (bytes.size() < sizeof(LvmDeviceHeader)) {
+    return NotRecognizedError("LVM header: only {} bytes", bytes.size());
+  }
+  const auto header = base::LoadAs<LvmDeviceHeader>(bytes);
+  if (header.magic != kLvmMagic) {
+    return NotRecognizedError("LVM header: magic {:#x}, expected {:#x}", uint32_t{header.magic},
+                              kLvmMagic);
+  }
+  if (header.major != kLvmMajor && !header.is_lvm5()) {
+    return VersionError("LVM header: major version {}, only {} and {} are known",
+                        uint32_t{header.major}, kLvm5Major, kLvmMajor);
+  }
+  TRY_STATUS(header.is_lvm5() ? CheckLvm5(header) : CheckLvm6(header));
+  if (header.data_offset != kLvmDataOffset) {
+    return CorruptError("LVM header: data offset {:#x}, expected {:#x}",
+                        uint64_t{header.data_offset}, kLvmDataOffset);
+  }
+  if (header.volume_count != 1) {
+    return CorruptError("LVM header: {} volumes, expected 1", uint32_t{header.volume_count});
+  }
   return header;
 }
 
-base::Result<LvmVolumeEntry> DecodeLvmVolumeEntry(std::span<const std::byte> bytes) {
+base::Result<LvmVolumeEntry> DecodeLvmVolumeEntry(std::span<const std::byte> bytes,
+                                                  uint32_t lvm_major) {
   if (bytes.size() < sizeof(LvmVolumeEntry)) {
     return NotRecognizedError("LVM volume entry: only {} bytes", bytes.size());
   }
@@ -68,7 +95,8 @@ base::Result<LvmVolumeEntry> DecodeLvmVolumeEntry(std::span<const std::byte> byt
     return CorruptError("LVM volume entry: units {} to {}, count {}, volume of {}", first, last,
                         uint32_t{entry.unit_count}, volume_bytes / kUnitBytes);
   }
-  if (entry.pe_count == 0 || entry.pe_count > kLvmPeEntriesMax) {
+  const bool has_pe_count = lvm_major != kLvm5Major;
+  if (has_pe_count && (entry.pe_count == 0 || entry.pe_count > kLvmPeEntriesMax)) {
     return CorruptError("LVM volume entry: {} extents, expected 1 to {}", uint32_t{entry.pe_count},
                         kLvmPeEntriesMax);
   }

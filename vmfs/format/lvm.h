@@ -31,6 +31,10 @@ inline constexpr uint64_t kLvmVolumeTableOffset = 0x1000;
 inline constexpr uint64_t kLvmNameTableOffset = 0x7f000;
 inline constexpr uint64_t kLvmPeBitmapOffset = 0x81000;
 inline constexpr uint64_t kLvmPeTableOffset = 0x82000;
+// The same of LVM 5 (VMFS-5), which is only read.
+inline constexpr uint64_t kLvm5VolumeTableOffset = 0x200;
+inline constexpr uint64_t kLvm5PeTableOffset = 0x80600;
+inline constexpr uint32_t kLvm5MapsMax = 32;  // of 8192 entries of 256 MiB: 64 TiB
 inline constexpr uint32_t kLvmNameBytes = 256;
 inline constexpr uint32_t kLvmDevicesMax = 32;
 inline constexpr uint64_t kLvmPeEntryBytesMax = uint64_t{16} << 40;
@@ -38,6 +42,7 @@ inline constexpr uint32_t kLvmPeEntriesMax = 8192;
 
 inline constexpr uint32_t kLvmMagic = 0xC001D00D;
 inline constexpr uint32_t kLvmMajor = 6;
+inline constexpr uint32_t kLvm5Major = 5;
 inline constexpr uint32_t kLvmMinor = 0x15;
 
 // How a device named itself when the volume was made: SCSI INQUIRY data and an id.
@@ -79,6 +84,15 @@ struct LvmDeviceHeader {
   Le32 unit_count;  // of 256 MiB on this device
   Le32 flags;       // 1: VMFS-L
   std::array<uint8_t, 0x12a> unknown_0xd6{};
+
+  bool is_lvm5() const { return major == kLvm5Major; }
+  // Device offsets of the two tables that are read.
+  uint64_t VolumeTableAt() const {
+    return kLvmHeaderOffset + (is_lvm5() ? kLvm5VolumeTableOffset : kLvmVolumeTableOffset);
+  }
+  uint64_t PeTableAt() const {
+    return kLvmHeaderOffset + (is_lvm5() ? kLvm5PeTableOffset : kLvmPeTableOffset);
+  }
 };
 static_assert(base::OnDisk<LvmDeviceHeader> && sizeof(LvmDeviceHeader) == 0x200);
 static_assert(offsetof(LvmDeviceHeader, disk_id) == 0x0c);
@@ -100,7 +114,7 @@ static_assert(offsetof(LvmDeviceHeader, metadata_alignment) == 0xca);
 static_assert(offsetof(LvmDeviceHeader, unit_count) == 0xce);
 static_assert(offsetof(LvmDeviceHeader, flags) == 0xd2);
 
-// Header + 0x1000: the one volume this device belongs to.
+// Header + 0x1000 (LVM 5: + 0x200): the one volume this device belongs to.
 struct LvmVolumeEntry {
   Le64 volume_bytes;  // of all devices together
   Le64 generation;
@@ -116,7 +130,7 @@ struct LvmVolumeEntry {
   Le64 modified_us;
   Le32 device_count;
   std::array<uint8_t, 0x7c> unknown_0x94{};
-  Le32 pe_count;
+  Le32 pe_count;  // LVM 5: 0
   std::array<uint8_t, 0xec> unknown_0x114{};
 };
 static_assert(base::OnDisk<LvmVolumeEntry> && sizeof(LvmVolumeEntry) == 0x200);
@@ -133,7 +147,7 @@ static_assert(offsetof(LvmVolumeEntry, modified_us) == 0x88);
 static_assert(offsetof(LvmVolumeEntry, device_count) == 0x90);
 static_assert(offsetof(LvmVolumeEntry, pe_count) == 0x110);
 
-// Header + 0x82000: one run of the volume on this device.
+// Header + 0x82000 (LVM 5: + 0x80600, 256 MiB each): one run of the volume on this device.
 struct LvmPeEntry {
   uint8_t used = 0;
   Le32 pe_id;
@@ -153,10 +167,11 @@ static_assert(offsetof(LvmPeEntry, length_bytes) == 0x19);
 static_assert(offsetof(LvmPeEntry, version) == 0x21);
 
 // `bytes` begin at the structure and hold at least all of it.
-// Errors: kNotRecognized (not an LVM device at all), kVersionUnsupported (LVM 5 and older, other
+// Errors: kNotRecognized (not an LVM device at all), kVersionUnsupported (LVM 4 and older, other
 // metadata alignments, extended headers), kCorrupt (a field contradicts the format).
 base::Result<LvmDeviceHeader> DecodeLvmDeviceHeader(std::span<const std::byte> bytes);
-base::Result<LvmVolumeEntry> DecodeLvmVolumeEntry(std::span<const std::byte> bytes);
+base::Result<LvmVolumeEntry> DecodeLvmVolumeEntry(std::span<const std::byte> bytes,
+                                                  uint32_t lvm_major = kLvmMajor);
 base::Result<LvmPeEntry> DecodeLvmPeEntry(std::span<const std::byte> bytes);
 
 // Text of a fixed-size, zero-padded field.

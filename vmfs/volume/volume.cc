@@ -16,6 +16,8 @@
 #include "vmfs/volume/mount.h"
 #include "vmfs/volume/names.h"
 #include "vmfs/volume/volume_file.h"
+#include "vmfs/vmfs5/reader.h"
+#include "vmfs/vmfs5/volume5.h"
 
 namespace vmfs {
 namespace {
@@ -289,6 +291,8 @@ class MountedVolume : public Volume {
 base::Task<base::Result<std::unique_ptr<Volume>>> Volume::Mount(base::Executor& executor,
                                                                 base::BlockDevice& device,
                                                                 MountOptions& options) {
+  CO_TRY(const bool is_vmfs5, co_await vmfs5::IsVmfs5(device));
+  if (is_vmfs5) co_return co_await vmfs5::Mount(device, options);
   auto volume = std::make_unique<MountedVolume>(executor, device);
   CO_TRY_STATUS(co_await volume->Start(options));
   co_return std::unique_ptr<Volume>(std::move(volume));

@@ -1,9 +1,9 @@
-// `Volume`: a mounted VMFS-6 volume as an `fss::FileSystem`.
+// `Volume`: a mounted VMFS volume as an `fss::FileSystem`.
 //
-// Inode numbers are descriptor addresses. Volumes without our mark mount read-only. A writable
-// mount holds a heartbeat and a journal; every object it modifies is locked on disk first. Thread
-// rule: one executor. Place: above resources, inodes, directories, locks and journal; below the
-// switch.
+// Inode numbers are descriptor addresses. Volumes without our mark mount read-only, and so do all
+// of VMFS-5. A writable mount holds a heartbeat and a journal; every object it modifies is locked
+// on disk first. Thread rule: one executor. Place: above resources, inodes, directories, locks and
+// journal; below the switch.
 #pragma once
 
 #include <cstdint>
