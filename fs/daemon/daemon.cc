@@ -206,6 +206,7 @@ base::Task<void> Daemon::WaitForSessions() {
 }
 
 base::Task<base::Status> Daemon::CloseDatastores() {
+  closing_ = true;
   base::Status first;
   for (const auto& shown : shown_) first = co_await shown->disks->Close();
   for (const auto& datastore : datastores_) {
@@ -236,6 +237,7 @@ base::Task<base::Result<Json>> Daemon::Handle(Json& request, disklib::Progress& 
 }
 
 base::Task<base::Result<Json>> Daemon::HandleStatus() {
+  if (closing_) co_return base::Error(base::Code::kBusy, "the mount is ending");
   Json status = Json::object();
   status["mount_point"] = options_.mount_point;
   status["pid"] = static_cast<uint64_t>(getpid());

@@ -95,6 +95,7 @@ class Daemon final : public ControlHandler {
   base::AsyncCondition closed_changed_;
   base::AsyncLock unmount_lock_;
   bool unmounted_ = false;
+  bool closing_ = false;  // the volumes are being closed, and then gone
   bool closed_ = false;
   base::Status closing_status_;
   uint32_t signal_count_ = 0;
