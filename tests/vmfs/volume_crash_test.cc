@@ -21,7 +21,7 @@ void PrintTo(const CrashScenario& scenario, std::ostream* out) { *out << scenari
 
 namespace {
 
-constexpr uint64_t kPrefixesInFastSuite = 16;
+constexpr uint64_t kPrefixesInFastSuite = 10;
 
 std::optional<uint64_t> NumberFromEnvironment(const char* name) {
   const char* text = std::getenv(name);
