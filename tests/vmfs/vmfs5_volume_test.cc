@@ -5,6 +5,7 @@
 
 #include "tests/support/sample.h"
 #include "tests/support/vmfs5_volume.h"
+#include "vmfs/format/lvm.h"
 #include "vmfs/info.h"
 
 namespace vmfs {
@@ -211,6 +212,64 @@ TEST_F(Vmfs5, IsDescribedByVolumeInfo) {
   EXPECT_FALSE(info->is_ours);
   EXPECT_EQ(info->heartbeats.size(), 1u);
   EXPECT_NE(ToText(*info).find("VMFS-5.81, LVM 5.21"), std::string::npos) << ToText(*info);
+}
+
+// A device of more than 2 TiB: two maps of extents, of which the first is read.
+class Lvm5OfTwoMaps : public Vmfs5 {
+ protected:
+  static constexpr uint32_t kUnits = kLvmPeEntriesMax + 8;
+
+  void SetUp() override {
+    Vmfs5::SetUp();
+    if (!sample_) return;
+    sample_->disk().Grow(kLvmAreaBytes + kUnits * kUnitBytes);
+    auto header = Load<LvmDeviceHeader>(kLvmHeaderOffset);
+    header.pe_map_count = 2u;
+    header.pe_count = kUnits;
+    sample_->WriteDevice(kLvmHeaderOffset, base::BytesOf(header));
+    auto volume = Load<LvmVolumeEntry>(header.VolumeTableAt());
+    volume.volume_bytes = kUnits * kUnitBytes;
+    volume.unit_count = kUnits;
+    volume.last_unit = uint64_t{kUnits} - 1;
+    sample_->WriteDevice(header.VolumeTableAt(), base::BytesOf(volume));
+  }
+
+  template <typename T>
+  T Load(uint64_t offset) {
+    return base::LoadAs<T>(sample_->ReadDevice(offset, sizeof(T)));
+  }
+
+  static LvmPeEntry Extent(uint32_t index, uint64_t physical_unit) {
+    LvmPeEntry extent;
+    extent.used = 1;
+    extent.pe_id = index;
+    extent.physical_offset = kLvmDataOffset + physical_unit * kUnitBytes;
+    extent.logical_offset = index * kUnitBytes;
+    extent.length_bytes = uint64_t{kUnitBytes};
+    return extent;
+  }
+
+  // The whole first map, with one extent at `physical_unit` instead of its place.
+  void WriteExtents(uint32_t moved, uint64_t physical_unit) {
+    std::vector<std::byte> table(kLvmPeEntriesMax * sizeof(LvmPeEntry));
+    for (uint32_t i = 0; i < kLvmPeEntriesMax; ++i) {
+      base::StoreAs(std::span(table), i * sizeof(LvmPeEntry),
+                    Extent(i, i == moved ? physical_unit : i));
+    }
+    sample_->WriteDevice(kLvmHeaderOffset + kLvm5PeTableOffset, table);
+  }
+};
+
+TEST_F(Lvm5OfTwoMaps, IsReadWhereTheExtentsLieInOrder) {
+  WriteExtents(0, 0);
+  MustMount();
+  EXPECT_EQ(sample_->volume().figures().size_bytes, kUnits * kUnitBytes);
+  EXPECT_EQ(Text("directory/file4", 0, 100), "content\n");
+}
+
+TEST_F(Lvm5OfTwoMaps, IsRefusedWhereTheyDoNot) {
+  WriteExtents(5, 7);
+  EXPECT_EQ(sample_->Mount().error().code(), Code::kVersionUnsupported);
 }
 
 }  // namespace
