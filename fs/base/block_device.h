@@ -38,6 +38,7 @@ struct IoRequest {
   uint64_t offset_bytes = 0;
   std::span<const IoVec> buffers;
   bool fua = false;  // the write is durable when it is answered ("force unit access")
+  bool keeps_times = false;  // files: the writer, who delayed the write, sets the times itself
 
   uint64_t size_bytes() const { return TotalBytes(buffers); }
 };

@@ -184,6 +184,7 @@ base::Task<void> FuseServer::ServeWrite(fuse_req_t request, OpenFile* open, base
   base::IoRequest transfer;
   transfer.offset_bytes = offset_bytes;
   transfer.buffers = {&payload, 1};
+  transfer.keeps_times = delayed && options_.writeback_cache;
   base::Result<uint64_t> count = co_await open->file->Write(transfer);
   // The kernel has told the writer long ago that all of a delayed write was done.
   if (delayed && count && *count < payload.size_bytes) count = base::Code::kNoSpace;

@@ -60,7 +60,7 @@ class Steps:
         moved = os.path.join(self.root, "moved.vmdk")
         self.disk("create", path, "--size", "4M")
         self.sees("after create", "storm-flat.vmdk", 4 * MIB)
-        self.disk("extend", path, "--size", "8M")
+        self.disk("extend", path, "8M")
         self.sees("after extend", "storm-flat.vmdk", 8 * MIB)
         self.disk("rename", path, moved)
         self.sees("after rename", "storm.vmdk", None)

@@ -199,7 +199,7 @@ base::Task<base::Result<uint64_t>> WriteFile(VolumeCore& core, Inode& inode,
   if (end > kFileBytesMax || end < length) co_return base::Code::kTooLarge;
   CO_TRY_STATUS(core.CheckWritable());
   if (length == 0) co_return uint64_t{0};
-  inode.lazy_modified_s = core.NowSeconds();
+  if (!request.keeps_times) inode.lazy_modified_s = core.NowSeconds();
   core.WakeTicker();
   co_await inode.lock.AcquireShared();
   while (WhatIsNeeded(inode, end) != Preparation::kNone) {
