@@ -37,7 +37,7 @@ inline uint64_t TotalBytes(std::span<const IoVec> buffers) {
 struct IoRequest {
   uint64_t offset_bytes = 0;
   std::span<const IoVec> buffers;
-  bool fua = false;  // the write is durable when it is answered ("force unit access")
+  bool fua = false;          // the write is durable when it is answered ("force unit access")
   bool keeps_times = false;  // files: the writer, who delayed the write, sets the times itself
 
   uint64_t size_bytes() const { return TotalBytes(buffers); }
@@ -56,16 +56,16 @@ struct MapRun {
 
 // What a device can do. Callers ask here and do not try and see.
 struct Limits {
-  uint32_t block_size_bytes = 512;       // offsets and lengths are multiples of this
-  uint32_t physical_block_bytes = 4096;  // writes smaller than this may be torn or slow
-  uint32_t memory_alignment_bytes = 1;   // of every buffer piece
-  uint32_t transfer_bytes_max = 1 << 20; // of one Read or Write
+  uint32_t block_size_bytes = 512;        // offsets and lengths are multiples of this
+  uint32_t physical_block_bytes = 4096;   // writes smaller than this may be torn or slow
+  uint32_t memory_alignment_bytes = 1;    // of every buffer piece
+  uint32_t transfer_bytes_max = 1 << 20;  // of one Read or Write
   uint64_t unmap_granularity_bytes = 4096;
   bool can_write = true;
-  bool can_unmap = false;                // Unmap leaves holes that read as zeros
-  bool can_write_zeroes = false;         // WriteZeroes is cheaper than writing zeros
-  bool can_compare_and_write = false;    // atomic against every other writer of the device
-  bool can_map_status = false;           // MapStatus tells holes from data
+  bool can_unmap = false;              // Unmap leaves holes that read as zeros
+  bool can_write_zeroes = false;       // WriteZeroes is cheaper than writing zeros
+  bool can_compare_and_write = false;  // atomic against every other writer of the device
+  bool can_map_status = false;         // MapStatus tells holes from data
 };
 
 class BlockDevice {
