@@ -39,6 +39,7 @@ std::string_view NameOf(FindingCode code) {
     case FindingCode::kParent: return "parent";
     case FindingCode::kLinkCount: return "link count";
     case FindingCode::kOrphan: return "orphan";
+    case FindingCode::kRepairPending: return "repair pending";
   }
   return "unknown";
 }

@@ -51,16 +51,27 @@ enum class FindingCode : uint8_t {
   kParent,            // a descriptor's parent field, or ".."
   kLinkCount,
   kOrphan,            // a descriptor without a name
+  kRepairPending,     // a repair was cut short; the check sees the state behind it
 };
 
 // "block used twice"; stable, for programs.
 std::string_view NameOf(FindingCode code);
 std::string_view NameOf(FindingSeverity severity);
 
+// Where a finding is, for programs. What does not apply is zero.
+struct FindingPlace {
+  uint32_t fd = 0;        // the descriptor, as its address; of a name, its directory
+  uint8_t resource = 0;   // ResourceKind + 1 of a cluster
+  uint64_t number = 0;    // the cluster, or the heartbeat
+  uint64_t address = 0;   // volume address of a lock block or region
+  friend bool operator==(const FindingPlace&, const FindingPlace&) = default;
+};
+
 struct Finding {
   FindingSeverity severity;
   FindingCode code;
   std::string text;
+  FindingPlace place = {};
 };
 
 struct FsckCounters {
@@ -78,6 +89,7 @@ struct FsckReport {
   FsckCounters counters;
   bool is_ours = false;  // carries our mark
   bool is_dirty = false; // a heartbeat is in use
+  bool is_whole = false; // no structure was so broken that what hangs on it was left unchecked
 
   bool is_clean() const { return error_count == 0 && warning_count == 0; }
   // Number of kept findings with this code.
