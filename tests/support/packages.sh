@@ -18,7 +18,7 @@ packages_test=(
   "${packages_build[@]}" "${packages_guest[@]}"
   libgtest-dev librapidcheck-dev
   vmfs6-tools vmfs-tools libvmdk-utils qemu-utils
-  fio git python3 e2fsprogs fdisk util-linux
+  fio bonnie++ dbench stress-ng git python3 e2fsprogs fdisk util-linux
 )
 
 # Prints those of the named packages that are not installed.

@@ -2,8 +2,9 @@
 """Mounts a volume that ESXi made, read-only, and compares all of it with what an independent reader shows of it.
 
 The image is the second argument: raw, or packed by gzip. Nothing may be written: its bytes are the same afterwards, and every
-attempt to change the mounted tree is refused. The reader is vmfs6-fuse, or vmfs-fuse for VMFS-5. --pointer-blocks turns a small
-file of the VMFS-5 sample into one that is mapped through a pointer block, with holes, as ESXi does above 256 MiB.
+attempt to change the mounted tree is refused. The reader is vmfs6-fuse, or vmfs-fuse for VMFS-5; VMFS-6 is also read and checked
+by the second decoder of tests/judge. --pointer-blocks turns a small file of the VMFS-5 sample into one that is mapped through a
+pointer block, with holes, as ESXi does above 256 MiB.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import os
 import shutil
 import struct
 
+import second_reader_view
 import strata_mount
 from tree_model import attributes_of, list_tree
 
@@ -104,6 +106,9 @@ def main():
             ours = describe(root)
             problems = accepted_changes(root)
         problems += differences(ours, theirs)
+        if options.reader == "vmfs6-fuse":
+            problems += second_reader_view.examine(
+                [volume.image], lambda seen: differences(ours, second_reader_view.describe(seen)))
         if digest(volume.image) != before:
             problems.append("the image was changed")
         print(f"{len(theirs)} entries compared")

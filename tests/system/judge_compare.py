@@ -2,13 +2,15 @@
 """Fills a volume through the mount and lets independent readers judge it.
 
 More than 3,000 files of every map kind are written; then strata fsck must be clean, blkid and debugvmfs6 must recognise
-the volume, and vmfs6-fuse must show every name, attribute and byte. vmfs6-fuse has two known faults: it loses data after a
+the volume, and vmfs6-fuse must show every name, attribute and byte. So must the second decoder of tests/judge, which also
+checks every structure of the volume. vmfs6-fuse has two known faults: it loses data after a
 hole in a direct block map, and shows stale bytes in blocks marked to be zeroed. Volumes of ours avoid both shapes, so no
 difference is allowed here; a message that says "after a hole" points to the first one.
 """
 
 import time
 
+import second_reader_view
 import strata_mount
 from fill_volume import fill
 from tree_model import compare
@@ -19,6 +21,7 @@ def judge(volume, tree, seed):
     judges = {
         "strata fsck": volume.check,
         "recognition": lambda: volume.recognised([path for path in tree.nodes if "/" not in path]),
+        "second reader": lambda: second_reader_view.compare([volume.image], tree),
         "vmfs6-fuse": lambda: _seen_through(volume.read_by_vmfs6_fuse(), tree, seed),
         "strata": lambda: _seen_through(volume.mounted("--read-only"), tree, seed),
     }
