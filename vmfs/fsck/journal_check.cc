@@ -49,9 +49,10 @@ class JournalScan {
   ConstMetadataSpan Image(size_t index) const {
     return SlotBytes(NextJournalSlot(image_begin_, static_cast<uint32_t>(index) + 1));
   }
-  // Whether a lock still names the journal's owner: else the image was home, and may be old.
-  bool Covers(const LockBlock& lock) const {
-    if (lock.mode() == LockMode::kFree) return false;
+  // Whether the journal's owner still holds the lock, and has since it logged the image: else the
+  // image was home, and may be old.
+  bool Covers(const LockBlock& lock, uint64_t logged_token) const {
+    if (lock.mode() == LockMode::kFree || lock.token != logged_token) return false;
     return lock.heartbeat_address == slot_.own_address &&
            lock.heartbeat_generation == round_.heartbeat_generation;
   }
@@ -94,7 +95,7 @@ Task<Status> ApplyTransaction(State& state, const JournalScan* scan) {
     if (!covered && IsImageAddress(state, entry.lock_address)) {
       const bool read = co_await state.Read(entry.lock_address, lock_bytes);
       const auto lock = DecodeLockBlock(lock_bytes, entry.lock_address);
-      covered = read && lock.has_value() && scan->Covers(*lock);
+      covered = read && lock.has_value() && scan->Covers(*lock, entry.lock_token);
     }
     if (!covered) continue;
     state.volume().Overlay(entry.home_address, scan->Image(i));
@@ -113,9 +114,10 @@ Task<Status> ReplayInMemory(State& state, uint32_t index, uint64_t address,
   }
   if (header->heartbeat_address != slot.own_address ||
       (slot.state() == HeartbeatState::kInUse && header->heartbeat_generation != slot.generation)) {
-    state.Error(FindingCode::kJournal,
-                "heartbeat {}: its journal belongs to heartbeat {:#x}, generation {}", index,
-                uint64_t{header->heartbeat_address}, uint64_t{header->heartbeat_generation});
+    // Its host died before it took the block, or behind giving it back; another has it now.
+    state.Info(FindingCode::kJournalPending,
+               "heartbeat {}: its journal belongs to heartbeat {:#x}, generation {}", index,
+               uint64_t{header->heartbeat_address}, uint64_t{header->heartbeat_generation});
     co_return base::Ok();
   }
   JournalScan scan(state, slot, *header, bytes);

@@ -10,6 +10,9 @@
 namespace vmfs {
 namespace {
 
+// A walk over a map that is in memory never waits for the disk: others get their turn so often.
+constexpr uint32_t kStepsBetweenYields = 64;
+
 base::Task<base::Status> SetLength(VolumeCore& core, Inode& inode, uint64_t size_bytes) {
   CO_TRY_STATUS(co_await LockOnDisk(core, inode));
   CO_TRY(Transaction transaction, co_await core.journal->Begin(1));
@@ -171,7 +174,9 @@ base::Task<base::Result<uint64_t>> SeekFile(VolumeCore& core, Inode& inode, fss:
   if (offset_bytes >= size) co_return base::Code::kNoData;
   const bool want_hole = kind == fss::SeekKind::kHole;
   if (inode.map_kind == MapKind::kInline) co_return want_hole ? size : offset_bytes;
+  uint32_t steps = 0;
   for (uint64_t at = offset_bytes; at < size;) {
+    if (++steps % kStepsBetweenYields == 0) co_await core.executor.Yield();
     CO_TRY(const FileRun run, co_await FindRun(core, inode, at));
     if (run.is_hole == want_hole) co_return at;
     at += run.length_bytes;
@@ -186,10 +191,12 @@ base::Task<base::Status> MapFile(VolumeCore& core, Inode& inode, uint64_t offset
   base::SharedGuard guard(inode.lock);
   const uint64_t end = offset_bytes + length_bytes;
   const size_t first_run = runs.size();
+  uint32_t steps = 0;
   for (uint64_t at = offset_bytes; at < end;) {
     FileRun run;
     run.is_hole = at >= inode.size_bytes;
     run.length_bytes = end - at;
+    if (++steps % kStepsBetweenYields == 0) co_await core.executor.Yield();
     if (!run.is_hole && inode.map_kind != MapKind::kInline) {
       CO_TRY(run, co_await FindRun(core, inode, at));
     }

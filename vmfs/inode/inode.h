@@ -16,6 +16,7 @@
 #include "vmfs/directory/block_file.h"
 #include "vmfs/format/address.h"
 #include "vmfs/format/inode.h"
+#include "vmfs/inode/page_latches.h"
 #include "vmfs/journal/metadata_cache.h"
 #include "vmfs/journal/transaction.h"
 #include "vmfs/lock/lock_manager.h"
@@ -51,7 +52,7 @@ struct Inode {
 
   bool tail_is_zero = false;       // allocated bytes behind the end are known to be zero
   std::set<uint64_t> allocating;   // file blocks that a writer is allocating right now
-  std::set<uint64_t> busy_pages;   // 4 KiB pages of the volume under read-modify-write
+  PageLatches pages;               // 4 KiB pages of the volume that are being written
   uint64_t last_cluster_hint = 0;  // where the last block came from
   uint32_t last_item_hint = 0;
 

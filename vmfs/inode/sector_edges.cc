@@ -31,11 +31,6 @@ struct Bounce {
   const base::IoVec piece;
 };
 
-bool AnyBusy(const Inode& inode, uint64_t first_page, uint64_t last_page) {
-  const auto found = inode.busy_pages.lower_bound(first_page);
-  return found != inode.busy_pages.end() && *found <= last_page;
-}
-
 base::Task<base::Status> ReadSector(VolumeCore& core, Bounce& bounce, uint64_t offset_in_bounce) {
   const base::IoVec piece{bounce.memory + offset_in_bounce, kSectorBytes};
   const base::IoRequest request{bounce.begin + offset_in_bounce, std::span(&piece, 1)};
@@ -75,19 +70,25 @@ base::Task<base::Status> WriteBytes(VolumeCore& core, Inode& inode, uint64_t add
   const uint64_t length = base::TotalBytes(pieces);
   const uint64_t first_page = address / kPageBytes;
   const uint64_t last_page = (address + length - 1) / kPageBytes;
-  // An aligned write may not slip in between the read and the write of a merge either.
-  while (AnyBusy(inode, first_page, last_page)) co_await inode.changed.Wait();
+  while (inode.pages.AnyMerging(first_page, last_page)) co_await inode.changed.Wait();
   if (IsSectorAligned(address, length)) {
-    const base::IoRequest request{address, pieces};
-    const base::Status status = co_await core.device.Write(request);
+    base::Status status;
+    {
+      PageLatches::Passage passage(inode.pages, first_page, last_page);
+      const base::IoRequest request{address, pieces};
+      status = co_await core.device.Write(request);
+    }
     core.journal->NoteDataWrite();
+    inode.changed.NotifyAll();
     co_return status;
   }
-  for (uint64_t page = first_page; page <= last_page; ++page) inode.busy_pages.insert(page);
+  inode.pages.BeginMerge(first_page, last_page);
+  // What a write of whole sectors brings to these pages now, the merge would take away again.
+  while (inode.pages.AnyPassing(first_page, last_page)) co_await inode.changed.Wait();
   Bounce bounce(address, length);
   const base::Status status = co_await MergeAndWrite(core, bounce, address, pieces);
   core.journal->NoteDataWrite();
-  for (uint64_t page = first_page; page <= last_page; ++page) inode.busy_pages.erase(page);
+  inode.pages.EndMerge(first_page, last_page);
   inode.changed.NotifyAll();
   co_return status;
 }

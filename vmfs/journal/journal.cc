@@ -44,7 +44,7 @@ base::Task<base::Result<Transaction>> Journal::Begin(uint32_t block_count_max) {
     if (running_.blocks.empty()) {
       co_await changed_.Wait();
     } else {
-      CO_TRY_STATUS(co_await CommitRunning());
+      CO_TRY_STATUS(co_await CommitThrough(running_.sequence));
     }
   }
   if (running_.empty()) running_.started_us = executor_.NowMicroseconds();
@@ -90,25 +90,25 @@ void Transaction::End() {
 }
 
 base::Task<base::Status> Journal::Commit() {
-  const uint64_t wanted =
-      running_.empty() && running_.active_count == 0 ? running_.sequence - 1 : running_.sequence;
-  while (durable_sequence_ < wanted) {
-    if (stop_error_) co_return StopError();
-    CO_TRY_STATUS(co_await CommitRunning());
-  }
-  if (stop_error_) co_return StopError();
+  const bool nothing_runs = running_.empty() && running_.active_count == 0;
+  CO_TRY_STATUS(co_await CommitThrough(running_.sequence - (nothing_runs ? 1 : 0)));
   co_return co_await FlushData();
 }
 
-// Whoever comes while a commit is under way waits here and then finds its work done by the next.
-base::Task<base::Status> Journal::CommitRunning() {
-  const uint64_t wanted = running_.sequence;
+// Makes transactions up to `sequence`, the running one at most, durable. Whoever comes while a
+// commit is under way waits here, and then often finds its work done.
+base::Task<base::Status> Journal::CommitThrough(uint64_t sequence) {
+  if (stop_error_) co_return StopError();
+  if (durable_sequence_ >= sequence) co_return base::Ok();
   co_await commit_lock_.Acquire();
   base::LockGuard guard(commit_lock_);
   if (stop_error_) co_return StopError();
-  if (running_.sequence != wanted) co_return base::Ok();
+  if (durable_sequence_ >= sequence) co_return base::Ok();
   Committed closed{};
-  co_await CloseRunning(closed);
+  co_await WaitForOperations();
+  // The operations that were under way changed nothing: an empty transaction is not written.
+  if (running_.empty()) co_return base::Ok();
+  CloseRunning(closed);
   TransactionDescriptor descriptor = Describe(closed);
   const base::Status status = co_await WriteRing(closed, descriptor);
   if (!status) {
@@ -129,12 +129,17 @@ base::Task<base::Status> Journal::CommitRunning() {
   co_return base::Ok();
 }
 
-// Waits for the operations that have begun, then takes an immutable copy of every block; the next
-// transaction may modify the blocks again while this one is being written. Runs without a
-// suspension from the moment that no operation is active.
-base::Task<void> Journal::CloseRunning(Committed& closed) {
+// Lets the operations that have begun end, and no other begin before the caller suspends again.
+base::Task<void> Journal::WaitForOperations() {
   closing_ = true;
   while (running_.active_count > 0) co_await changed_.Wait();
+  closing_ = false;
+  changed_.NotifyAll();
+}
+
+// Takes an immutable copy of every block; the next transaction may modify the blocks again while
+// this one is being written.
+void Journal::CloseRunning(Committed& closed) {
   closed.sequence = running_.sequence;
   closed.has_orphans = !orphans_.empty();
   closed.freed = std::move(running_.freed);
@@ -148,8 +153,6 @@ base::Task<void> Journal::CloseRunning(Committed& closed) {
   }
   running_ = Running{};
   running_.sequence = closed.sequence + 1;
-  closing_ = false;
-  changed_.NotifyAll();
 }
 
 JournalRound Journal::Round() const {

@@ -187,8 +187,9 @@ class Journal {
 
   base::Error StopError() const { return *stop_error_; }
 
-  base::Task<base::Status> CommitRunning();
-  base::Task<void> CloseRunning(Committed& closed);
+  base::Task<base::Status> CommitThrough(uint64_t sequence);
+  base::Task<void> WaitForOperations();
+  void CloseRunning(Committed& closed);
   TransactionDescriptor Describe(const Committed& closed) const;
   base::Task<base::Status> WriteRing(Committed& closed, TransactionDescriptor& descriptor);
   base::Task<base::Status> WriteHomeTooEarly(Committed& closed);

@@ -8,16 +8,9 @@
 namespace vmfs {
 namespace {
 
-// One cluster of journal blocks: its header on the device, its lock in our hands.
-struct OpenCluster {
-  uint64_t metadata_address = 0;
-  HeldLock lock;
-  MetadataBytes bytes{};
-};
-
 base::Task<base::Status> Open(base::BlockDevice& volume, LockManager& locks, SystemFile& file,
                               const ResourceGeometry* geometry, uint64_t cluster,
-                              OpenCluster& open) {
+                              JournalCluster& open) {
   CO_TRY(const uint64_t lock_address, file.AddressOf(geometry->LockOffset(cluster)));
   open.metadata_address = lock_address + kMetadataBlockBytes;
   CO_TRY(open.lock, co_await locks.Acquire(lock_address));
@@ -29,7 +22,7 @@ base::Task<base::Status> Open(base::BlockDevice& volume, LockManager& locks, Sys
   co_return base::Ok();
 }
 
-base::Task<base::Status> StoreMark(base::BlockDevice& volume, OpenCluster& open, uint32_t item,
+base::Task<base::Status> StoreMark(base::BlockDevice& volume, JournalCluster& open, uint32_t item,
                                    bool is_free) {
   MarkResource(open.bytes, 1, item, is_free);
   const base::IoVec piece{open.bytes.data(), open.bytes.size()};
@@ -38,7 +31,7 @@ base::Task<base::Status> StoreMark(base::BlockDevice& volume, OpenCluster& open,
   co_return co_await volume.Flush();
 }
 
-std::optional<uint32_t> FindAdjacentFree(const OpenCluster& open, const SystemFile& file,
+std::optional<uint32_t> FindAdjacentFree(const JournalCluster& open, const SystemFile& file,
                                          const ResourceGeometry& geometry, uint64_t cluster) {
   const uint32_t count = geometry.ResourcesIn(cluster);
   for (uint32_t from = 0;;) {
@@ -50,43 +43,62 @@ std::optional<uint32_t> FindAdjacentFree(const OpenCluster& open, const SystemFi
   }
 }
 
+// Whether a ring lies there that another host, or the same one in another life, has begun.
+base::Task<base::Result<bool>> IsRingOfAnother(base::BlockDevice& volume, uint64_t address,
+                                               JournalKey key) {
+  MetadataBytes bytes;
+  const base::IoVec piece{bytes.data(), bytes.size()};
+  const base::IoRequest request{address, std::span(&piece, 1)};
+  CO_TRY_STATUS(co_await volume.Read(request));
+  if (ClassifyJournal(std::span(bytes).first<kJournalSectorBytes>()) != JournalContent::kOurs) {
+    co_return false;
+  }
+  const auto header = base::LoadAs<JournalHeader>(bytes);
+  co_return header.heartbeat_address != key.heartbeat_address ||
+      header.heartbeat_generation != key.heartbeat_generation;
+}
+
 }  // namespace
 
-base::Task<base::Result<JournalBlock>> TakeJournalBlock(base::BlockDevice& volume,
-                                                        LockManager& locks, Heartbeat& heartbeat,
-                                                        SystemFile& file,
-                                                        ResourceGeometry geometry) {
+base::Task<base::Status> FindJournalBlock(base::BlockDevice& volume, LockManager& locks,
+                                          SystemFile& file, ResourceGeometry geometry,
+                                          FreeJournalBlock& found) {
   for (uint64_t cluster = 0; cluster < geometry.cluster_count(); ++cluster) {
-    OpenCluster open;
-    CO_TRY_STATUS(co_await Open(volume, locks, file, &geometry, cluster, open));
-    const std::optional<uint32_t> item = FindAdjacentFree(open, file, geometry, cluster);
+    CO_TRY_STATUS(co_await Open(volume, locks, file, &geometry, cluster, found.cluster));
+    const std::optional<uint32_t> item = FindAdjacentFree(found.cluster, file, geometry, cluster);
     if (!item) continue;
-    JournalBlock block;
-    block.index = {cluster, *item};
-    CO_TRY(block.volume_address, file.AddressOf(geometry.ItemOffset(block.index)));
-    CO_TRY_STATUS(co_await heartbeat.SetJournal(block.address(), block.volume_address));
-    CO_TRY_STATUS(co_await StoreMark(volume, open, *item, /*is_free=*/false));
-    co_return block;
+    found.block.index = {cluster, *item};
+    CO_TRY(found.block.volume_address, file.AddressOf(geometry.ItemOffset(found.block.index)));
+    co_return base::Ok();
   }
   co_return base::Error(base::Code::kNoSpace, "take a journal block: all are in use");
+}
+
+base::Task<base::Status> TakeJournalBlock(base::BlockDevice& volume, Heartbeat& heartbeat,
+                                          FreeJournalBlock& found) {
+  const JournalBlock& block = found.block;
+  CO_TRY_STATUS(co_await heartbeat.SetJournal(block.address(), block.volume_address));
+  co_return co_await StoreMark(volume, found.cluster, block.index.item, /*is_free=*/false);
 }
 
 base::Task<base::Result<bool>> IsJournalBlockUsed(base::BlockDevice& volume, LockManager& locks,
                                                   SystemFile& file, ResourceGeometry geometry,
                                                   JournalBlock block) {
   if (!geometry.Contains(block.index)) co_return base::Code::kCorrupt;
-  OpenCluster open;
+  JournalCluster open;
   CO_TRY_STATUS(co_await Open(volume, locks, file, &geometry, block.index.cluster, open));
   co_return !IsFree(open.bytes, 1, block.index.item);
 }
 
 base::Task<base::Status> GiveBackJournalBlock(base::BlockDevice& volume, LockManager& locks,
                                               SystemFile& file, ResourceGeometry geometry,
-                                              JournalBlock block) {
+                                              JournalBlock block, JournalKey key) {
   if (!geometry.Contains(block.index)) co_return base::Code::kCorrupt;
-  OpenCluster open;
+  JournalCluster open;
   CO_TRY_STATUS(co_await Open(volume, locks, file, &geometry, block.index.cluster, open));
   if (IsFree(open.bytes, 1, block.index.item)) co_return base::Ok();
+  CO_TRY(const bool of_another, co_await IsRingOfAnother(volume, block.volume_address, key));
+  if (of_another) co_return base::Ok();
   std::vector<std::byte> empty(kJournalBlockBytes);
   EncodeEmptyJournal(block.volume_address, empty);
   constexpr uint64_t kWriteBytes = 1 << 20;

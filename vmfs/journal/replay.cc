@@ -38,15 +38,17 @@ bool ImagesAreWhole(std::span<const std::byte> ring, const TransactionDescriptor
   return true;
 }
 
-// Whether the lock at `lock_address` is still the dead host's.
+// Whether the dead host still holds the lock that covers an image, and has held it since it logged
+// the image: each change of a lock raises its token. Else the block was home before the lock was
+// given back.
 base::Task<base::Result<bool>> LockIsOwners(base::BlockDevice& volume, const JournalOwner* owner,
-                                            uint64_t lock_address) {
+                                            const TransactionEntry* entry) {
   alignas(64) std::array<std::byte, 512> sector;
   const base::IoVec piece{sector.data(), sector.size()};
-  const base::IoRequest request{lock_address, std::span(&piece, 1)};
+  const base::IoRequest request{entry->lock_address, std::span(&piece, 1)};
   CO_TRY_STATUS(co_await volume.Read(request));
-  const base::Result<LockBlock> lock = DecodeLockBlock(sector, lock_address);
-  co_return lock && lock->mode() == LockMode::kExclusive &&
+  const base::Result<LockBlock> lock = DecodeLockBlock(sector, entry->lock_address);
+  co_return lock && lock->mode() == LockMode::kExclusive && lock->token == entry->lock_token &&
       lock->heartbeat_address == owner->heartbeat_address &&
       lock->heartbeat_generation == owner->heartbeat_generation;
 }
@@ -64,7 +66,7 @@ base::Task<base::Status> CollectImages(base::BlockDevice& volume, const JournalO
                             fmt::format("replay transaction {}: image {} belongs at {:#x}",
                                         transaction->sequence, i, entry.home_address));
     }
-    CO_TRY(const bool apply, co_await LockIsOwners(volume, owner, entry.lock_address));
+    CO_TRY(const bool apply, co_await LockIsOwners(volume, owner, &entry));
     if (!apply) {
       ++contents.skipped_image_count;
       contents.images.erase(entry.home_address);

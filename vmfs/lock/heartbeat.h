@@ -104,9 +104,9 @@ class Heartbeat {
   // do not know, kNoSpace when no slot is free, those of the device and the guard.
   base::Task<base::Status> Acquire();
 
-  // Takes over every slot that Acquire found dead: marks it as being replayed by us, calls the
-  // handler, gives the slot free. A slot that another host takes over meanwhile is left to it.
-  // Errors: the handler's, kFenced, those of the device.
+  // Takes over every slot that Acquire found dead: marks all as being replayed by us, then calls
+  // the handler for each and gives its slot free. A slot that another host takes over meanwhile is
+  // left to it. Errors: the handler's, kFenced, those of the device.
   base::Task<base::Status> TakeOverDead(TakeoverHandler& handler);
 
   // Judges one slot, watching it if need be, and takes it over if its owner is dead. True if the
@@ -197,7 +197,8 @@ class Heartbeat {
 
   // Takeover, in `heartbeat_takeover.cc`.
   base::Task<base::Result<bool>> IsDead(SlotState& state);
-  base::Task<base::Status> TakeOver(Suspect& dead, TakeoverHandler& handler);
+  base::Task<base::Result<bool>> MarkDead(Suspect& dead);
+  base::Task<base::Status> TakeOverMarked(Suspect& dead, TakeoverHandler& handler);
   base::Task<base::Result<bool>> ExchangeDeadSlot(Suspect& dead, SectorImage& next);
 
   // The lease, in `heartbeat.cc`.

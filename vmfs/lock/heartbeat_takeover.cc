@@ -11,9 +11,20 @@
 
 namespace vmfs {
 
+// All are marked before the first is replayed: a replay may need a lock that another of the dead
+// holds.
 base::Task<base::Status> Heartbeat::TakeOverDead(TakeoverHandler& handler) {
+  for (size_t i = 0; i < dead_.size();) {
+    CO_TRY(const bool marked, co_await MarkDead(dead_[i]));
+    if (marked) {
+      ++i;
+      continue;
+    }
+    UnguardSlot(dead_[i].index);
+    dead_.erase(dead_.begin() + static_cast<ptrdiff_t>(i));
+  }
   while (!dead_.empty()) {
-    CO_TRY_STATUS(co_await TakeOver(dead_.back(), handler));
+    CO_TRY_STATUS(co_await TakeOverMarked(dead_.back(), handler));
     UnguardSlot(dead_.back().index);
     dead_.pop_back();
   }
@@ -31,8 +42,11 @@ base::Task<base::Result<bool>> Heartbeat::TakeOverIfDead(uint32_t slot_index,
   CO_TRY(const bool is_dead, co_await IsDead(state));
   if (!is_dead) co_return false;
   Suspect dead{slot_index, std::move(state.image), 0};
-  const base::Status taken = co_await TakeOver(dead, handler);
+  const base::Result<bool> marked = co_await MarkDead(dead);
+  base::Status taken;
+  if (marked && *marked) taken = co_await TakeOverMarked(dead, handler);
   UnguardSlot(slot_index);
+  if (!marked) co_return marked.error();
   if (!taken) co_return taken.error();
   co_return true;
 }
@@ -65,20 +79,24 @@ base::Task<base::Result<bool>> Heartbeat::IsDead(SlotState& state) {
 }
 
 // Every exchange starts from the bytes that were judged, so a slot that its owner or another
-// replayer has touched since is left alone.
-base::Task<base::Status> Heartbeat::TakeOver(Suspect& dead, TakeoverHandler& handler) {
+// replayer has touched since is left alone: then the answer is false.
+base::Task<base::Result<bool>> Heartbeat::MarkDead(Suspect& dead) {
   CO_TRY_STATUS(co_await WaitUntilMayWrite());
   const HeartbeatSlot slot = base::LoadAs<HeartbeatSlot>(dead.image);
-  const DeadSlot description{dead.index, HeartbeatAddress(dead.index), slot.generation,
-                             slot.owner, slot.journal_block,           slot.journal_volume_address};
   SectorImage next = WithSlot(
       dead.image, ReplayingSlot(slot, options_.identity.owner, slot_address_, generation_));
   CO_TRY(const bool marked, co_await ExchangeDeadSlot(dead, next));
   if (!marked) {
     base::LogInfo("vmfs", "heartbeat slot changed before takeover slot={} volume={}", dead.index,
                   volume_.name());
-    co_return base::Ok();
   }
+  co_return marked;
+}
+
+base::Task<base::Status> Heartbeat::TakeOverMarked(Suspect& dead, TakeoverHandler& handler) {
+  const HeartbeatSlot slot = base::LoadAs<HeartbeatSlot>(dead.image);
+  const DeadSlot description{dead.index, HeartbeatAddress(dead.index), slot.generation,
+                             slot.owner, slot.journal_block,           slot.journal_volume_address};
   base::LogWarn("vmfs", "taking over from dead {} volume={}", DescribeHolder(dead.index, slot),
                 volume_.name());
   const base::Status replayed = co_await handler.Replay(&description);
@@ -87,7 +105,7 @@ base::Task<base::Status> Heartbeat::TakeOver(Suspect& dead, TakeoverHandler& han
         fmt::format("take over from {}", DescribeHolder(dead.index, slot)));
   }
   CO_TRY_STATUS(co_await WaitUntilMayWrite());
-  next = WithSlot(dead.image, FreedSlot(slot));
+  SectorImage next = WithSlot(dead.image, FreedSlot(slot));
   CO_TRY(const bool freed, co_await ExchangeDeadSlot(dead, next));
   if (freed) co_return base::Ok();
   co_return base::Error(base::Code::kFenced,

@@ -191,8 +191,9 @@ base::Task<base::Status> MountedCore::StartJournal() {
   SystemFile file;
   ResourceGeometry geometry;
   CO_TRY_STATUS(co_await LoadJournalFile(file, geometry));
-  CO_TRY(journal_block_, co_await TakeJournalBlock(core_.device, *core_.locks, *core_.heartbeat,
-                                                   file, geometry));
+  FreeJournalBlock found;
+  CO_TRY_STATUS(co_await FindJournalBlock(core_.device, *core_.locks, file, geometry, found));
+  journal_block_ = found.block;
   JournalOptions journal_options;
   journal_options.ring_address = journal_block_.volume_address;
   journal_options.fs_uuid = core_.superblock.uuid;
@@ -202,16 +203,13 @@ base::Task<base::Status> MountedCore::StartJournal() {
   journal_options.faults = core_.options.journal_faults;
   core_.journal = std::make_unique<Journal>(core_.executor, *core_.cache,
                                             static_cast<JournalClient&>(*this), journal_options);
-  co_return co_await core_.journal->Initialize();
+  CO_TRY_STATUS(co_await core_.journal->Initialize());
+  co_return co_await TakeJournalBlock(core_.device, *core_.heartbeat, found);
 }
 
 // The dead host's metadata come home; its orphans are in our journal before its slot is given free.
 base::Task<base::Status> MountedCore::Replay(const DeadSlot* dead) {
   if (dead->journal_volume_address == 0) co_return base::Ok();
-  // Given back before the crash, and ours by now.
-  if (core_.journal && dead->journal_volume_address == journal_block_.volume_address) {
-    co_return base::Ok();
-  }
   SystemFile file;
   ResourceGeometry geometry;
   CO_TRY_STATUS(co_await LoadJournalFile(file, geometry));
@@ -235,7 +233,8 @@ base::Task<base::Status> MountedCore::Replay(const DeadSlot* dead) {
   }
   leftover_scan_ = leftover_scan_ || contents.scan_descriptors;
   CO_TRY_STATUS(co_await core_.journal->CommitOrphans());
-  co_return co_await GiveBackJournalBlock(core_.device, *core_.locks, file, geometry, block);
+  const JournalKey key{dead->address, dead->generation};
+  co_return co_await GiveBackJournalBlock(core_.device, *core_.locks, file, geometry, block, key);
 }
 
 }  // namespace vmfs

@@ -153,8 +153,9 @@ base::Task<base::Status> MountedCore::StopWriting() {
   SystemFile file;
   ResourceGeometry geometry;
   CO_TRY_STATUS(co_await LoadJournalFile(file, geometry));
-  CO_TRY_STATUS(
-      co_await GiveBackJournalBlock(core_.device, *core_.locks, file, geometry, journal_block_));
+  const JournalKey key{core_.heartbeat->slot_address(), core_.heartbeat->generation()};
+  CO_TRY_STATUS(co_await GiveBackJournalBlock(core_.device, *core_.locks, file, geometry,
+                                              journal_block_, key));
   journal_given_back_ = true;
   CO_TRY_STATUS(co_await core_.locks->ReleaseAll());
   co_return co_await core_.heartbeat->Release();
