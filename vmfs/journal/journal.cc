@@ -5,6 +5,14 @@
 #include "fs/base/log.h"
 
 namespace vmfs {
+namespace {
+
+// So many full transactions may wait for the one being written. With them a quarter of the ring is
+// the most that one write makes durable, and the rest can be on its way home meanwhile.
+constexpr size_t kSealedMax = 3;
+constexpr uint32_t kSlotsPerWriteMax = kJournalSlotCount / 2;
+
+}  // namespace
 
 Journal::Journal(base::Executor& executor, MetadataCache& cache, JournalClient& client,
                  JournalOptions options)
@@ -22,6 +30,7 @@ Journal::~Journal() {
   CHECK(running_.active_count == 0);
   // After a stop, images stay in memory as they are; the cache lets go of them with the volume.
   for (const BlockRef& block : running_.blocks) block->in_running_transaction_ = false;
+  for (Committed& sealed : sealed_) Retire(sealed);
   for (Committed& committed : committed_) Retire(committed);
 }
 
@@ -40,11 +49,13 @@ base::Task<base::Result<Transaction>> Journal::Begin(uint32_t block_count_max) {
     }
     const size_t planned = running_.blocks.size() + running_.reserved_count + block_count_max;
     if (planned <= kTransactionImagesMax) break;
-    // Room comes by a commit, or by operations ending with fewer blocks than they reserved.
-    if (running_.blocks.empty()) {
+    // Room comes by sealing, or by operations ending with fewer blocks than they reserved. Whoever
+    // only wants room does not wait for the device, unless too much waits for it already.
+    if (running_.blocks.empty() || sealed_.size() >= kSealedMax) {
       co_await changed_.Wait();
     } else {
-      CO_TRY_STATUS(co_await CommitThrough(running_.sequence));
+      CO_TRY_STATUS(co_await SealRunning());
+      if (!writes_in_background_) background_.Add(WriteSealedInBackground());
     }
   }
   if (running_.empty()) running_.started_us = executor_.NowMicroseconds();
@@ -90,56 +101,80 @@ void Transaction::End() {
 }
 
 base::Task<base::Status> Journal::Commit() {
-  const bool nothing_runs = running_.empty() && running_.active_count == 0;
-  CO_TRY_STATUS(co_await CommitThrough(running_.sequence - (nothing_runs ? 1 : 0)));
+  if (!running_.empty() || running_.active_count > 0) CO_TRY_STATUS(co_await SealRunning());
+  CO_TRY_STATUS(co_await WriteSealed(running_.sequence - 1));
   co_return co_await FlushData();
 }
 
-// Makes transactions up to `sequence`, the running one at most, durable. Whoever comes while a
-// commit is under way waits here, and then often finds its work done.
-base::Task<base::Status> Journal::CommitThrough(uint64_t sequence) {
+// Waits for the operations that have begun, then takes the running transaction out of their way.
+// Whoever comes while somebody else is doing so finds it done.
+base::Task<base::Status> Journal::SealRunning() {
+  const uint64_t wanted = running_.sequence;
+  while (closing_ && running_.sequence == wanted) co_await changed_.Wait();
   if (stop_error_) co_return StopError();
-  if (durable_sequence_ >= sequence) co_return base::Ok();
-  co_await commit_lock_.Acquire();
-  base::LockGuard guard(commit_lock_);
-  if (stop_error_) co_return StopError();
-  if (durable_sequence_ >= sequence) co_return base::Ok();
-  Committed closed{};
-  co_await WaitForOperations();
-  // The operations that were under way changed nothing: an empty transaction is not written.
-  if (running_.empty()) co_return base::Ok();
-  CloseRunning(closed);
-  TransactionDescriptor descriptor = Describe(closed);
-  const base::Status status = co_await WriteRing(closed, descriptor);
-  if (!status) {
-    Stop(status.error());
-    Retire(closed);
-    co_return status;
-  }
-  durable_sequence_ = closed.sequence;
-  last_commit_us_ = executor_.NowMicroseconds();
-  ++figures_.commit_count;
-  figures_.image_count += closed.images.size();
-  if (options_.faults.release_freed_at_commit) client_.OnFreedItems(closed.freed);
-  committed_.push_back(std::move(closed));
+  if (running_.sequence != wanted) co_return base::Ok();
+  closing_ = true;
+  while (running_.active_count > 0) co_await changed_.Wait();
+  // The operations that were under way may have changed nothing: nothing is written then.
+  if (!running_.empty()) sealed_.push_back(CloseRunning());
+  closing_ = false;
   changed_.NotifyAll();
-  if (FreeSlotCount() < kJournalSlotCount / 2 && !checkpoint_lock_.held()) {
-    background_.Add(CheckpointInBackground());
+  co_return base::Ok();
+}
+
+// Makes everything up to `wanted`, which is sealed, durable; and what else is sealed by then.
+// Whoever comes while a write is under way waits here and then finds its work done by the next.
+base::Task<base::Status> Journal::WriteSealed(uint64_t wanted) {
+  if (stop_error_) co_return StopError();
+  while (durable_sequence_ < wanted) {
+    co_await commit_lock_.Acquire();
+    base::LockGuard guard(commit_lock_);
+    if (stop_error_) co_return StopError();
+    if (durable_sequence_ >= wanted) break;
+    size_t count = 0;
+    const uint32_t slot_count = PlaceInRing(count);
+    const base::Status status = co_await WriteRing(count, slot_count);
+    if (!status) {
+      Stop(status.error());
+      co_return status;
+    }
+    NoteDurable(count);
   }
   co_return base::Ok();
 }
 
-// Lets the operations that have begun end, and no other begin before the caller suspends again.
-base::Task<void> Journal::WaitForOperations() {
-  closing_ = true;
-  while (running_.active_count > 0) co_await changed_.Wait();
-  closing_ = false;
+base::Task<void> Journal::WriteSealedInBackground() {
+  writes_in_background_ = true;
+  while (!sealed_.empty() && !stop_error_) {
+    // Whoever needs it durable looks for itself; the error is kept by the stop.
+    const base::Status status = co_await WriteSealed(sealed_.back().sequence);
+    static_cast<void>(status);
+  }
+  writes_in_background_ = false;
+}
+
+void Journal::NoteDurable(size_t count) {
+  for (size_t i = 0; i < count; ++i) {
+    Committed& closed = sealed_.front();
+    head_slot_ = NextJournalSlot(closed.first_slot, closed.slot_count);
+    durable_sequence_ = closed.sequence;
+    ++figures_.commit_count;
+    figures_.image_count += closed.images.size();
+    if (options_.faults.release_freed_at_commit) client_.OnFreedItems(closed.freed);
+    committed_.push_back(std::move(closed));
+    sealed_.pop_front();
+  }
+  last_commit_us_ = executor_.NowMicroseconds();
   changed_.NotifyAll();
+  if (FreeSlotCount() < kJournalSlotCount / 2 && !checkpoint_lock_.held()) {
+    background_.Add(CheckpointInBackground());
+  }
 }
 
 // Takes an immutable copy of every block; the next transaction may modify the blocks again while
-// this one is being written.
-void Journal::CloseRunning(Committed& closed) {
+// this one is being written. No operation is active.
+Journal::Committed Journal::CloseRunning() {
+  Committed closed{};
   closed.sequence = running_.sequence;
   closed.has_orphans = !orphans_.empty();
   closed.freed = std::move(running_.freed);
@@ -151,8 +186,11 @@ void Journal::CloseRunning(Committed& closed) {
     auto bytes = std::make_shared<const MetadataBytes>(*block->bytes_);
     closed.images.push_back({std::move(block), lock, client_.TokenOfLock(lock), std::move(bytes)});
   }
+  closed.slot_count = static_cast<uint32_t>(closed.images.size()) + 1;
+  closed.descriptor = Describe(closed);
   running_ = Running{};
   running_.sequence = closed.sequence + 1;
+  return closed;
 }
 
 JournalRound Journal::Round() const {
@@ -172,37 +210,61 @@ TransactionDescriptor Journal::Describe(const Committed& closed) const {
   return descriptor;
 }
 
-base::Task<base::Status> Journal::WriteRing(Committed& closed, TransactionDescriptor& descriptor) {
-  closed.slot_count = static_cast<uint32_t>(closed.images.size()) + 1;
-  CO_TRY_STATUS(co_await MakeRoom(closed.slot_count));
+// Gives the oldest sealed transactions, as many as one write takes, their places behind the head.
+// Sets their `count`, answers how many slots they take together.
+uint32_t Journal::PlaceInRing(size_t& count) {
+  CHECK(!sealed_.empty());
+  uint32_t slot_count = 0;
+  for (count = 0; count < sealed_.size(); ++count) {
+    Committed& closed = sealed_[count];
+    if (count > 0 && slot_count + closed.slot_count > kSlotsPerWriteMax) break;
+    closed.first_slot = NextJournalSlot(head_slot_, slot_count);
+    slot_count += closed.slot_count;
+  }
+  return slot_count;
+}
+
+base::Task<base::Status> Journal::WriteRing(size_t count, uint32_t slot_count) {
+  CO_TRY_STATUS(co_await MakeRoom(slot_count));
   if (!options_.faults.skip_flush_before_ring) CO_TRY_STATUS(co_await FlushData());
-  closed.first_slot = head_slot_;
+  std::vector<base::IoVec> slots;
+  std::vector<MetadataBytes> descriptors(count);
+  for (size_t i = 0; i < count; ++i) {
+    Committed& closed = sealed_[i];
+    // The device only reads from the buffers of a write.
+    slots.push_back({descriptors[i].data(), kMetadataBlockBytes});
+    for (const Image& image : closed.images) {
+      slots.push_back({const_cast<std::byte*>(image.bytes->data()), kMetadataBlockBytes});
+    }
+    EncodeSealed(closed, descriptors[i]);
+  }
+  if (options_.faults.home_before_ring) CO_TRY_STATUS(co_await WriteHomeTooEarly(count));
+  CO_TRY_STATUS(co_await WriteSlots(sealed_.front().first_slot, slots));
+  if (!options_.faults.skip_flush_after_ring) CO_TRY_STATUS(co_await Flush());
+  co_return base::Ok();
+}
+
+// The descriptor of a transaction whose place in the ring is known.
+void Journal::EncodeSealed(Committed& closed, MetadataBytes& bytes) const {
   const JournalRound round = Round();
-  std::vector<base::IoVec> slots(closed.slot_count);
+  TransactionDescriptor& descriptor = closed.descriptor;
   for (uint32_t i = 0; i < closed.images.size(); ++i) {
     const Image& image = closed.images[i];
     descriptor.entries[i].image_crc =
         ImageCrc(round, closed.sequence, NextJournalSlot(closed.first_slot, i + 1),
                  image.block->address(), *image.bytes);
-    // The device only reads from the buffers of a write.
-    slots[i + 1] = {const_cast<std::byte*>(image.bytes->data()), kMetadataBlockBytes};
   }
-  MetadataBytes descriptor_bytes{};
-  EncodeTransaction(descriptor, round, closed.first_slot, descriptor_bytes);
-  slots[0] = {descriptor_bytes.data(), kMetadataBlockBytes};
-  if (options_.faults.home_before_ring) CO_TRY_STATUS(co_await WriteHomeTooEarly(closed));
-  CO_TRY_STATUS(co_await WriteSlots(closed.first_slot, slots));
-  if (!options_.faults.skip_flush_after_ring) CO_TRY_STATUS(co_await Flush());
-  head_slot_ = NextJournalSlot(closed.first_slot, closed.slot_count);
-  co_return base::Ok();
+  EncodeTransaction(descriptor, round, closed.first_slot, bytes);
 }
 
 // Only as a planted fault: what the order of writes exists to prevent.
-base::Task<base::Status> Journal::WriteHomeTooEarly(Committed& closed) {
-  for (const Image& image : closed.images) {
-    const base::IoVec piece{const_cast<std::byte*>(image.bytes->data()), kMetadataBlockBytes};
-    const base::IoRequest request{image.block->address(), std::span(&piece, 1)};
-    CO_TRY_STATUS(co_await cache_.volume().Write(request));
+base::Task<base::Status> Journal::WriteHomeTooEarly(size_t count) {
+  for (size_t i = 0; i < count; ++i) {
+    for (const Image& image : sealed_[i].images) {
+      const base::IoVec piece{const_cast<std::byte*>(image.bytes->data()), kMetadataBlockBytes};
+      const base::IoRequest request{image.block->address(), std::span(&piece, 1)};
+      CO_TRY_STATUS(co_await cache_.volume().Write(request));
+    }
   }
   co_return base::Ok();
 }

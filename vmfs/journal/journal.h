@@ -1,10 +1,11 @@
 // The journal: physical redo of whole 4 KiB metadata blocks, group commit, lazy home writing.
 //
 // One journal per host, in a 2 MiB block of `.jbc.sf` (vmfs/FORMAT.md, "Journal"). Operations add
-// modified blocks to the *running* transaction; `Commit` makes it durable with one ring write
-// between two flushes (file data first, then the ring); a *checkpoint* writes the images home and
-// moves the tail. What a transaction freed comes back only when the tail has passed it: otherwise a
-// replay could write an old directory over new file data.
+// modified blocks to the *running* transaction. When it is full, or somebody wants it durable, it
+// is *sealed*, and the next one takes the changes; all that are sealed become durable together,
+// with one ring write between two flushes (file data first, then the ring). A *checkpoint* writes
+// the images home and moves the tail. What a transaction freed comes back only when the tail has
+// passed it: otherwise a replay could write an old directory over new file data.
 //
 // Order of one commit: data and zeroing of new blocks -> flush -> ring -> flush -> home -> flush ->
 // tail. Lock blocks are never in a transaction. Thread rule: the volume's executor.
@@ -122,6 +123,7 @@ class Journal {
   void RemoveOrphan(uint32_t fd) { orphans_.erase(fd); }
 
   size_t orphan_count() const { return orphans_.size(); }
+
   std::vector<Orphan> orphans() const;
 
   // Number of the running transaction; what is modified now is durable once it is committed.
@@ -142,7 +144,7 @@ class Journal {
 
   // Whether Tick has or will have something to do.
   bool busy() const {
-    return !running_.empty() || running_.active_count > 0 ||
+    return !running_.empty() || running_.active_count > 0 || !sealed_.empty() ||
            !(committed_.empty() || (committed_.size() == 1 && committed_[0].home));
   }
 
@@ -173,6 +175,7 @@ class Journal {
     bool empty() const { return blocks.empty() && freed.empty() && !forced; }
   };
 
+  // A transaction that takes no more changes: first sealed, then durable in the ring.
   struct Committed {
     uint64_t sequence;
     uint32_t first_slot;
@@ -181,18 +184,23 @@ class Journal {
     bool home = false;
     std::vector<Image> images;
     std::vector<FreedItem> freed;
+    TransactionDescriptor descriptor;  // until it is in the ring
   };
 
   void Add(MetadataBlock& block, uint64_t covering_lock);
 
   base::Error StopError() const { return *stop_error_; }
 
-  base::Task<base::Status> CommitThrough(uint64_t sequence);
-  base::Task<void> WaitForOperations();
-  void CloseRunning(Committed& closed);
+  base::Task<base::Status> SealRunning();
+  Committed CloseRunning();
   TransactionDescriptor Describe(const Committed& closed) const;
-  base::Task<base::Status> WriteRing(Committed& closed, TransactionDescriptor& descriptor);
-  base::Task<base::Status> WriteHomeTooEarly(Committed& closed);
+  base::Task<base::Status> WriteSealed(uint64_t wanted);
+  base::Task<void> WriteSealedInBackground();
+  void NoteDurable(size_t count);
+  uint32_t PlaceInRing(size_t& count);
+  base::Task<base::Status> WriteRing(size_t count, uint32_t slot_count);
+  void EncodeSealed(Committed& closed, MetadataBytes& bytes) const;
+  base::Task<base::Status> WriteHomeTooEarly(size_t count);
   JournalRound Round() const;
   base::Task<base::Status> WriteSlots(uint32_t first_slot, std::span<const base::IoVec> slots);
   base::Task<base::Status> MakeRoom(uint32_t slot_count);
@@ -212,11 +220,13 @@ class Journal {
 
   Running running_;
   bool closing_ = false;
+  bool writes_in_background_ = false;
   base::AsyncCondition changed_;     // an operation ended, a transaction closed, or a stop
   base::AsyncLock commit_lock_;      // one commit at a time
   base::AsyncLock checkpoint_lock_;  // one checkpoint at a time
   base::AsyncLock flush_lock_;       // callers share flushes
   base::TaskGroup background_;
+  std::deque<Committed> sealed_;     // oldest first; on their way into the ring
   std::deque<Committed> committed_;  // oldest first; the live part of the ring
   uint32_t head_slot_ = 1;           // where the next descriptor goes
   uint64_t durable_sequence_ = 0;
