@@ -65,7 +65,10 @@ void LockManager::Erase(LockEntry& entry) {
 
 base::Task<base::Result<HeldLock>> LockManager::AcquireSlow(uint64_t lock_address) {
   CO_TRY(LockEntry* const entry, co_await Enter(lock_address));
-  if (entry->state == State::kHeld) co_return HeldLock(*this, *entry);
+  if (entry->state == State::kHeld) {
+    entry->is_fresh = false;
+    co_return HeldLock(*this, *entry);
+  }
   const base::Status taken = co_await Take(*entry);
   if (taken) co_return LeaveHeld(*entry);
   LeaveFailed(*entry);
@@ -76,6 +79,7 @@ base::Task<base::Result<HeldLock>> LockManager::CreateLocked(uint64_t lock_addre
                                                              LockType lock_type) {
   CO_TRY(LockEntry* const entry, co_await Enter(lock_address));
   const bool was_held = entry->state == State::kHeld;
+  if (was_held && std::exchange(entry->is_fresh, false)) co_return HeldLock(*this, *entry);
   entry->state = State::kTaking;
   const base::Status written = co_await WriteBornLocked(*entry, lock_type, was_held);
   if (written) co_return LeaveHeld(*entry);
@@ -86,6 +90,20 @@ base::Task<base::Result<HeldLock>> LockManager::CreateLocked(uint64_t lock_addre
     LeaveFailed(*entry);
   }
   co_return written.error();
+}
+
+base::Task<void> LockManager::PrepareLocked(std::span<const uint64_t> lock_addresses,
+                                            LockType lock_type) {
+  base::TaskGroup group(executor_);
+  for (const uint64_t lock_address : lock_addresses) {
+    if (!entries_.contains(lock_address)) group.Add(PrepareOne(lock_address, lock_type));
+  }
+  co_await group.Join();
+}
+
+base::Task<void> LockManager::PrepareOne(uint64_t lock_address, LockType lock_type) {
+  const base::Result<HeldLock> made = co_await CreateLocked(lock_address, lock_type);
+  if (made) made->entry_->is_fresh = true;
 }
 
 // Waits for exchanges of others on this lock, then adds a use, which keeps the entry from being

@@ -2,7 +2,7 @@
 //
 // A lock excludes hosts, not tasks of this host: any number of `HeldLock`s of one lock may exist
 // here, and ordering between them is the business of in-memory locks. A lock that nobody uses stays
-// ours on disk; beyond 256 such idle locks the oldest are given back in batches, each after all
+// ours on disk; beyond 1,024 such idle locks the oldest are given back in batches, each after all
 // metadata they cover is home and flushed (vmfs/FORMAT.md, Locks). Thread rule: the volume's
 // executor. Place: above the heartbeat, below allocators, inodes and directories.
 #pragma once
@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <list>
 #include <optional>
+#include <span>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -52,6 +53,7 @@ struct LockEntry {
   uint64_t token = 0;  // version of the lock block; grows with each change of the lock
   State state = State::kTaking;
   bool unanswered = false;  // an exchange was sent and not answered with success
+  bool is_fresh = false;    // made by `PrepareLocked` and not used since
   uint32_t use_count = 0;
   SectorImage image;                         // as it lies on the volume, while held
   std::list<LockEntry*>::iterator position;  // in the manager's list of idle or of other locks
@@ -104,9 +106,9 @@ struct LockFaults {
 };
 
 struct LockManagerOptions {
-  size_t idle_locks_max = 256;
-  size_t give_back_count = 64;  // so many below the maximum, to share one barrier among many locks
-  size_t exchanges_in_flight = 16;
+  size_t idle_locks_max = 1024;
+  size_t give_back_count = 512;  // so many below the maximum, to share one barrier among many locks
+  size_t exchanges_in_flight = 32;
   LockFaults faults;
 };
 
@@ -151,6 +153,11 @@ class LockManager {
   // the device's.
   base::Task<base::Result<HeldLock>> CreateLocked(uint64_t lock_address, LockType lock_type);
 
+  // Makes lock blocks that `CreateLocked` will probably be asked for soon, side by side; it then
+  // answers without I/O. Those that are cached are left alone, and so is what fails: CreateLocked
+  // will say why. Durable as above. The caller keeps others from creating the same locks.
+  base::Task<void> PrepareLocked(std::span<const uint64_t> lock_addresses, LockType lock_type);
+
   // Gives every lock back after one barrier; for unmount. Errors: kBusy when a lock is in use
   // (after all others were given back), the barrier's, the device's, kFenced.
   base::Task<base::Status> ReleaseAll();
@@ -194,6 +201,7 @@ class LockManager {
   friend class HeldLock;
 
   HeldLock Use(LockEntry& entry) {
+    entry.is_fresh = false;
     if (entry.use_count++ == 0) LeaveIdle(entry);
     return HeldLock(*this, entry);
   }
@@ -219,6 +227,7 @@ class LockManager {
   base::Task<base::Result<bool>> Exchange(LockEntry& entry, SectorImage& seen, SectorImage& next);
   void NoteTaken(LockEntry& entry, SectorImage image);
   base::Task<base::Status> WriteBornLocked(LockEntry& entry, LockType lock_type, bool was_held);
+  base::Task<void> PrepareOne(uint64_t lock_address, LockType lock_type);
 
   // Giving back, in `lock_release.cc`.
   base::Task<void> TrimInBackground();

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "fs/base/executor.h"
 #include "fs/base/result.h"
 #include "fs/base/task.h"
 #include "vmfs/format/address.h"
@@ -71,18 +72,27 @@ class Reservation {
 class Allocator {
  public:
   // Borrows everything. `locks` and `journal` are null on a read-only volume.
-  Allocator(const ResourceGeometry& geometry, SystemFile& file, MetadataCache& cache,
-            LockManager* locks, Journal* journal);
+  Allocator(base::Executor& executor, const ResourceGeometry& geometry, SystemFile& file,
+            MetadataCache& cache, LockManager* locks, Journal* journal);
   Allocator(const Allocator&) = delete;
   Allocator& operator=(const Allocator&) = delete;
 
-  // Reads how much every cluster has free, in large sequential reads. Errors: kCorrupt, the
-  // device's.
+  // Reads how much every cluster has free, in large reads. Until it has come to a cluster, the
+  // cluster's own header says so when the cluster is opened; so this may go on in the background.
+  // Ends early after `StopLoading`. Errors: kCorrupt, the device's.
   base::Task<base::Status> LoadCounts();
+
+  void StopLoading() { stops_loading_ = true; }
+
+  // Whether the counts below are those of all clusters, and not only of the ones looked at so far.
+  bool counts_known() const { return unknown_count_ == 0; }
 
   // Holds one free item, at `hint` or as near behind it as there is one.
   // Errors: kNoSpace, kLockHeld, those of the device.
   base::Task<base::Result<Reservation>> Reserve(ResourceIndex hint);
+
+  // The reserved item and the free ones that follow it in its cluster, at most `count_max` in all.
+  std::vector<ResourceIndex> FreeFrom(const Reservation& reservation, uint32_t count_max) const;
 
   // Marks the reserved item used, for `owner`; the reservation is spent.
   void Apply(Transaction& transaction, Reservation& reservation, FdAddress owner, uint32_t now_s);
@@ -106,7 +116,8 @@ class Allocator {
   // Volume address of an item's first byte. Errors: kCorrupt.
   base::Result<uint64_t> AddressOf(ResourceIndex index) const;
 
-  // Free items: marked free and not promised to anybody. Freed ones count from the start.
+  // Free items: marked free and not promised to anybody. Freed ones count from the start. A lower
+  // bound until the counts are known.
   uint64_t free_count() const { return free_count_ - reserved_count_; }
 
   // Items that are free but still held, because the journal could bring back what they were.
@@ -127,11 +138,25 @@ class Allocator {
   using HeldBits = std::bitset<kResourcesPerClusterMax>;
 
   struct Cluster {
-    uint16_t free_count = 0;  // as marked on disk
-    uint16_t held_count = 0;  // of those, held in memory
+    uint16_t free_count = kUnknownCount;  // as marked on disk
+    uint16_t held_count = 0;              // of those, held in memory
     std::unique_ptr<HeldBits> held;
   };
 
+  static constexpr uint16_t kUnknownCount = UINT16_MAX;
+
+  // Headers that lie adjacent on the volume, to be read at once.
+  struct HeaderRun {
+    uint64_t first_cluster = 0;
+    uint64_t count = 0;
+    uint64_t address = 0;
+  };
+
+  base::Result<HeaderRun> NextRun(uint64_t cluster) const;
+  base::Task<void> LoadRun(const HeaderRun* source, base::Status& outcome);
+  void NoteCount(uint64_t cluster, uint32_t free_count);
+  void NoteCandidate(uint64_t cluster);
+  void AddToCount(uint64_t cluster, uint32_t new_count);
   std::optional<uint64_t> NextCandidate(uint64_t from) const;
   std::optional<uint32_t> FindItem(const ClusterHandle& handle, uint32_t from) const;
   void Hold(ResourceIndex index);
@@ -143,7 +168,11 @@ class Allocator {
   MetadataCache& cache_;
   LockManager* locks_;
   Journal* journal_;
+  base::Executor& executor_;
   std::vector<Cluster> clusters_;
+  std::vector<uint64_t> candidates_;  // one bit per cluster: it has, or may have, a free item
+  uint64_t unknown_count_ = 0;        // clusters not looked at yet
+  bool stops_loading_ = false;
   uint64_t free_count_ = 0;      // marked free on disk
   uint64_t held_count_ = 0;      // of those, held in memory: reserved or pending
   uint64_t reserved_count_ = 0;  // of those, reserved

@@ -194,7 +194,9 @@ void ExtendLastCluster(Transaction& transaction, Growth& growth) {
 base::Task<base::Status> Prepare(VolumeCore& core, Resource& resource, Growth& growth) {
   const ResourceGeometry& now = resource.allocator->geometry();
   const uint64_t have = resource.file.block_count();
-  const uint64_t free_blocks = core.file_blocks.allocator->free_count();
+  const Allocator& file_blocks = *core.file_blocks.allocator;
+  if (file_blocks.free_count() < kNewBlocksMax) co_await core.loading.Join();
+  const uint64_t free_blocks = file_blocks.free_count();
   if (now.resource_count >= CountMax(now.kind) ||
       !ChooseCount(now, have, free_blocks, growth.geometry)) {
     co_return base::Code::kNoSpace;

@@ -35,6 +35,7 @@ struct VolumeCore {
       : executor(the_executor),
         device(the_device),
         growth_lock(the_executor),
+        loading(the_executor),
         unmapping(the_executor),
         ticker(the_executor) {}
 
@@ -57,10 +58,11 @@ struct VolumeCore {
   Resource file_blocks;     // .fbb.sf: the small blocks
 
   base::AsyncLock growth_lock;  // one resource file grows at a time
+  base::TaskGroup loading;      // counts of a large volume's free blocks; statfs waits for them
   base::TaskGroup unmapping;    // freed space on its way back to the device and the allocators
 
-  base::Alarm ticker;           // sleeps between background commits
-  bool ticker_rests = false;    // nothing to commit: it sleeps until there is
+  base::Alarm ticker;         // sleeps between background commits
+  bool ticker_rests = false;  // nothing to commit: it sleeps until there is
 
   // Something changed that a background commit must pick up.
   void WakeTicker() {

@@ -14,6 +14,9 @@ namespace {
 // Caches that only live while the mount finds its way: what they read may change by a replay.
 constexpr size_t kBootBlocksMax = 16;
 
+// A volume of up to 1 TiB counts its free blocks while it is mounted, a larger one afterwards.
+constexpr uint64_t kClustersLoadedAtMountMax = 2048;
+
 }  // namespace
 
 base::Task<base::Status> MountedCore::ReadSuperblock() {
@@ -69,8 +72,9 @@ base::Task<base::Status> MountedCore::LoadDescriptorFile() {
       core_.descriptors.file,
       co_await SystemFile::Load(*core_.cache, kFdcFd, kFdcBaseOffset + offset + kMetadataBlockBytes,
                                 nullptr, nullptr));
-  core_.descriptors.allocator = std::make_unique<Allocator>(
-      geometry, core_.descriptors.file, *core_.cache, core_.locks.get(), core_.journal.get());
+  core_.descriptors.allocator =
+      std::make_unique<Allocator>(core_.executor, geometry, core_.descriptors.file, *core_.cache,
+                                  core_.locks.get(), core_.journal.get());
   co_return base::Ok();
 }
 
@@ -87,8 +91,8 @@ base::Task<base::Status> MountedCore::LoadResource(Resource& resource, ResourceK
   CO_TRY(const BlockRef header_block, co_await core_.cache->Get(header_address));
   CO_TRY(const ResourceHeader header, DecodeResourceHeader(header_block->bytes(), kind));
   resource.allocator =
-      std::make_unique<Allocator>(GeometryOf(header, kind), resource.file, *core_.cache,
-                                  core_.locks.get(), core_.journal.get());
+      std::make_unique<Allocator>(core_.executor, GeometryOf(header, kind), resource.file,
+                                  *core_.cache, core_.locks.get(), core_.journal.get());
   co_return base::Ok();
 }
 
@@ -122,6 +126,8 @@ base::Task<base::Status> MountedCore::Start(MountOptions& options) {
   if (!loaded && core_.writable) {
     base::Error error = loaded.error();
     co_await LetGo(error);
+  } else if (!loaded) {
+    co_await StopLoading();
   }
   co_return loaded;
 }
@@ -130,12 +136,28 @@ base::Task<base::Status> MountedCore::LoadCounts() {
   CO_TRY_STATUS(co_await core_.descriptors.allocator->LoadCounts());
   CO_TRY_STATUS(co_await core_.sub_blocks.allocator->LoadCounts());
   CO_TRY_STATUS(co_await core_.pb2_blocks.allocator->LoadCounts());
+  if (core_.file_blocks.allocator->geometry().cluster_count() > kClustersLoadedAtMountMax) {
+    core_.loading.Add(LoadBlockCounts());
+    co_return base::Ok();
+  }
   co_return co_await core_.file_blocks.allocator->LoadCounts();
+}
+
+base::Task<void> MountedCore::LoadBlockCounts() {
+  const base::Status loaded = co_await core_.file_blocks.allocator->LoadCounts();
+  // Whoever needs space from the rest finds out by itself; only the total stays too low.
+  if (!loaded) base::LogError("vmfs", "count free blocks: {}", loaded.error().message());
+}
+
+base::Task<void> MountedCore::StopLoading() {
+  if (core_.file_blocks.allocator) core_.file_blocks.allocator->StopLoading();
+  return core_.loading.Join();
 }
 
 // Ends all use of the volume without writing, as a crash would.
 base::Task<void> MountedCore::LetGo(base::Error& error) {
   core_.writable = false;
+  co_await StopLoading();
   if (core_.journal) {
     core_.journal->Stop(error);
     co_await core_.journal->Drain();

@@ -45,6 +45,8 @@ class MountedCore : private JournalClient, private ReleaseBarrier, private Takeo
   base::Task<base::Status> LoadDescriptorFile();
   base::Task<base::Status> LoadResources();
   base::Task<base::Status> LoadCounts();
+  base::Task<void> LoadBlockCounts();
+  base::Task<void> StopLoading();
   base::Task<base::Status> LoadJournalFile(SystemFile& file, ResourceGeometry& geometry);
   base::Task<void> LetGo(base::Error& error);
   base::Task<base::Status> StartWriting();
@@ -57,7 +59,9 @@ class MountedCore : private JournalClient, private ReleaseBarrier, private Takeo
 
   uint64_t TokenOfLock(uint64_t lock_address) override;
   void OnFreedItems(std::span<const FreedItem> items) override;
+
   void OnTransactionBegun() override { core_.WakeTicker(); }
+
   void OnJournalStopped(const base::Error& error) override;
   base::Task<base::Status> MakeHome() override;
   base::Task<base::Status> Replay(const DeadSlot* dead) override;

@@ -52,6 +52,7 @@ class Names {
 
   base::Task<base::Status> CheckParent(Inode& parent);
   base::Task<base::Status> PrepareDescriptor(Inode& parent, Created& created);
+  base::Task<void> PrepareLocks(Reservation& descriptor);
   base::Task<base::Status> PrepareDirectory(Created& created);
   uint32_t MakeDescriptor(Transaction& transaction, Inode& parent, const NewName& what,
                           Created& created);
@@ -69,6 +70,9 @@ class Names {
   VolumeCore& core_;
   InodeTable& inodes_;
   base::AsyncLock many_directories_;
+  ResourceIndex last_created_;  // the descriptor that was taken last
+  uint32_t prepared_run_ = 1;   // how many lock blocks were made together
+  uint32_t prepared_left_ = 0;  // of those, how many are still to be used
 };
 
 }  // namespace vmfs

@@ -129,6 +129,7 @@ base::Task<base::Status> MountedCore::OverlayDirtyJournals() {
 }
 
 base::Task<base::Status> MountedCore::Stop() {
+  co_await StopLoading();
   if (!core_.writable) {
     overlay_.clear();
     co_return base::Ok();

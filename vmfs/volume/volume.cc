@@ -12,12 +12,12 @@
 #include "vmfs/inode/file_io.h"
 #include "vmfs/inode/file_space.h"
 #include "vmfs/inode/inode_table.h"
+#include "vmfs/vmfs5/reader.h"
+#include "vmfs/vmfs5/volume5.h"
 #include "vmfs/volume/attributes.h"
 #include "vmfs/volume/mount.h"
 #include "vmfs/volume/names.h"
 #include "vmfs/volume/volume_file.h"
-#include "vmfs/vmfs5/reader.h"
-#include "vmfs/vmfs5/volume5.h"
 
 namespace vmfs {
 namespace {
@@ -47,9 +47,7 @@ class SinkAdapter : public DirectoryListSink {
 class MountedVolume : public Volume {
  public:
   MountedVolume(base::Executor& executor, base::BlockDevice& device)
-      : mounted_(executor, device),
-        core_(mounted_.core()),
-        background_(executor) {}
+      : mounted_(executor, device), core_(mounted_.core()), background_(executor) {}
 
   base::Task<base::Status> Start(MountOptions& options) {
     CO_TRY_STATUS(co_await mounted_.Start(options));
@@ -185,6 +183,7 @@ class MountedVolume : public Volume {
   }
 
   base::Task<base::Result<fss::StatFs>> GetStatFs() override {
+    co_await core_.loading.Join();
     const Allocator& blocks = *core_.file_blocks.allocator;
     const Allocator& descriptors = *core_.descriptors.allocator;
     fss::StatFs stat;
