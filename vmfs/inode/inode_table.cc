@@ -1,13 +1,20 @@
 #include "vmfs/inode/inode_table.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+
+#include <fmt/format.h>
 
 #include "vmfs/directory/directory.h"
 #include "vmfs/inode/directory_file.h"
 
 namespace vmfs {
+namespace {
+
+constexpr uint64_t kReadAheadMax = 64;
+constexpr uint32_t kReadAheadStepMax = 8;
+constexpr uint32_t kReadAheadAfter = 3;
+
+}  // namespace
 
 InodeRef::InodeRef(InodeTable& table, Inode& inode) : table_(&table), inode_(&inode) {
   if (inode.use_count++ == 0) table.LeaveIdle(inode);
@@ -63,6 +70,7 @@ base::Task<base::Result<InodeRef>> InodeTable::Get(FdAddress fd) {
     co_return base::Error(base::Code::kStale, fmt::format("inode {:#x}: no descriptor", fd.raw()));
   }
   CO_TRY(const uint64_t lock_address, core_.LockAddressOf(fd));
+  co_await ReadAhead(fd, lock_address);
   CO_TRY(const BlockRef block, co_await core_.cache->Get(lock_address + kMetadataBlockBytes));
   const base::Result<InodeMetadata> metadata = DecodeInode(block->bytes(), fd);
   if (!metadata) {
@@ -70,6 +78,24 @@ base::Task<base::Result<InodeRef>> InodeTable::Get(FdAddress fd) {
     co_return metadata.error();
   }
   co_return Add(fd, lock_address, block);
+}
+
+// Whoever asks for one descriptor after the other, as a listing does, gets the next ones with one
+// read. Small steps forward count as such: entries of other folders lie between.
+base::Task<void> InodeTable::ReadAhead(FdAddress fd, uint64_t lock_address) {
+  const bool follows = fd.cluster() == last_read_.cluster() && fd.item() > last_read_.item() &&
+                       fd.item() <= last_read_.item() + kReadAheadStepMax;
+  last_read_ = fd;
+  follow_count_ = follows ? follow_count_ + 1 : 0;
+  const uint64_t address = lock_address + kMetadataBlockBytes;
+  if (follow_count_ < kReadAheadAfter || core_.cache->Peek(address)) co_return;
+  const Resource& descriptors = core_.descriptors;
+  const ResourceGeometry& geometry = descriptors.allocator->geometry();
+  const uint64_t left = geometry.ResourcesIn(fd.cluster()) - fd.item();
+  const uint64_t item_bytes = geometry.resource_bytes;
+  const uint64_t bytes = descriptors.file.AdjacentBytes(
+      geometry.ItemOffset({fd.cluster(), fd.item()}), std::min(left, kReadAheadMax) * item_bytes);
+  co_await core_.cache->ReadAhead(address, bytes / item_bytes);
 }
 
 InodeRef InodeTable::Add(FdAddress fd, uint64_t lock_address, BlockRef block) {

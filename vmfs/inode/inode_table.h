@@ -80,6 +80,7 @@ class InodeTable {
 
  private:
   friend class InodeRef;
+  base::Task<void> ReadAhead(FdAddress fd, uint64_t lock_address);
   void BecomeUnused(Inode& inode);
   void LeaveIdle(Inode& inode);
   void Erase(Inode& inode);
@@ -90,6 +91,8 @@ class InodeTable {
   // Deleted ones that somebody still looks at, though their descriptors are in use again.
   std::vector<std::unique_ptr<Inode>> replaced_;
   std::list<Inode*> idle_;
+  FdAddress last_read_;        // the last descriptor that was not in memory
+  uint32_t follow_count_ = 0;  // so many followed closely on the one before
 };
 
 }  // namespace vmfs

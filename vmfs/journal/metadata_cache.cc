@@ -1,7 +1,11 @@
 #include "vmfs/journal/metadata_cache.h"
 
+#include <cstring>
+#include <vector>
+
 #include <fmt/format.h>
 
+#include "fs/base/aligned_buffer.h"
 #include "fs/base/check.h"
 
 namespace vmfs {
@@ -65,21 +69,65 @@ base::Task<base::Result<BlockRef>> MetadataCache::Get(uint64_t address) {
                                       address, volume_.name()));
   }
   auto bytes = std::make_unique<MetadataBytes>();
-  loading_.insert(address);
+  const std::optional<uint64_t> ticket = BeginLoading(address);
+  CHECK(ticket.has_value());
   const base::IoVec piece{bytes->data(), kMetadataBlockBytes};
   const base::IoRequest request{address, std::span(&piece, 1)};
   const base::Status status = co_await volume_.Read(request);
-  loading_.erase(address);
+  const bool is_current = EndLoading(address, *ticket);
   loaded_.NotifyAll();
+  if (!is_current) co_return co_await Get(address);
   if (!status) co_return status.error();
-  if (const BlockRef present = Peek(address)) co_return present;  // made fresh meanwhile
   MetadataBlock& block = Insert(address);
   block.bytes_ = std::move(bytes);
   co_return BlockRef(&block);
 }
 
+// Nothing: somebody else is reading it.
+std::optional<uint64_t> MetadataCache::BeginLoading(uint64_t address) {
+  if (!loading_.try_emplace(address, last_ticket_ + 1).second) return std::nullopt;
+  return ++last_ticket_;
+}
+
+// False: the block was made fresh while it was being read, so what was read is old.
+bool MetadataCache::EndLoading(uint64_t address, uint64_t ticket) {
+  const auto found = loading_.find(address);
+  if (found == loading_.end() || found->second != ticket) return false;
+  loading_.erase(found);
+  return true;
+}
+
+base::Task<void> MetadataCache::ReadAhead(uint64_t address, uint64_t count) {
+  constexpr uint64_t kStrideBytes = 2 * kMetadataBlockBytes;
+  const uint64_t length = count * kStrideBytes - kMetadataBlockBytes;
+  if (count == 0 || address + length > volume_.size_bytes()) co_return;
+
+  struct Wanted {
+    uint64_t address;
+    uint64_t ticket;
+  };
+
+  std::vector<Wanted> wanted;
+  for (uint64_t at = address; at < address + length; at += kStrideBytes) {
+    if (blocks_.contains(at)) continue;
+    if (const auto ticket = BeginLoading(at)) wanted.push_back({at, *ticket});
+  }
+  base::AlignedBuffer buffer(length);
+  const base::IoVec piece = buffer.piece();
+  const base::IoRequest request{address, std::span(&piece, 1)};
+  const base::Status status = co_await volume_.Read(request);
+  for (const auto [at, ticket] : wanted) {
+    if (!EndLoading(at, ticket) || !status) continue;
+    MetadataBlock& block = Insert(at);
+    std::memcpy(block.bytes_->data(), buffer.data() + (at - address), kMetadataBlockBytes);
+    const BlockRef unused(&block);  // which makes it idle
+  }
+  loaded_.NotifyAll();
+}
+
 BlockRef MetadataCache::Fresh(uint64_t address) {
   CHECK(address % kMetadataBlockBytes == 0);
+  loading_.erase(address);
   const auto found = blocks_.find(address);
   MetadataBlock& block = found == blocks_.end() ? Insert(address) : *found->second;
   const BlockRef reference(&block);

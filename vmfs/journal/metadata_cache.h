@@ -10,9 +10,9 @@
 #include <cstdint>
 #include <list>
 #include <memory>
+#include <optional>
 #include <span>
 #include <unordered_map>
-#include <unordered_set>
 #include <utility>
 
 #include "fs/base/block_device.h"
@@ -99,6 +99,11 @@ class MetadataCache {
   // Errors: those of BlockDevice::Read; kOutOfRange for an address outside the volume.
   base::Task<base::Result<BlockRef>> Get(uint64_t address);
 
+  // Brings every second block from `address` on into memory, `count` in all, with one read: the
+  // metadata blocks of objects that lie side by side, whose lock blocks stand between them. Says
+  // nothing of errors: whoever then asks for a block meets them.
+  base::Task<void> ReadAhead(uint64_t address, uint64_t count);
+
   // The block at `address` if it is in memory.
   BlockRef Peek(uint64_t address);
 
@@ -121,6 +126,8 @@ class MetadataCache {
   friend class BlockRef;
   friend class Journal;
 
+  std::optional<uint64_t> BeginLoading(uint64_t address);
+  bool EndLoading(uint64_t address, uint64_t ticket);
   MetadataBlock& Insert(uint64_t address);
   void BecomeIdle(MetadataBlock& block);
   void LeaveIdle(MetadataBlock& block);
@@ -133,7 +140,9 @@ class MetadataCache {
   base::BlockDevice& volume_;
   const size_t idle_blocks_max_;
   base::AsyncCondition loaded_;
-  std::unordered_set<uint64_t> loading_;  // addresses being read right now
+  // Being read right now, and not made anew meanwhile: address -> ticket of the read.
+  std::unordered_map<uint64_t, uint64_t> loading_;
+  uint64_t last_ticket_ = 0;
   std::unordered_map<uint64_t, std::unique_ptr<MetadataBlock>> blocks_;
   std::list<MetadataBlock*> idle_;  // least recently used first
 };
