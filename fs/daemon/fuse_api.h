@@ -30,6 +30,7 @@ static_assert(sizeof(fuse_in_header) + sizeof(fuse_write_in) == RequestBuffers::
 // The inode behind one or more open files, and the data it lost while they were open.
 struct OpenInode {
   uint64_t open_count = 0;
+  uint64_t writer_count = 0;  // of those, the handles that may write
   uint64_t loss_count = 0;
   std::optional<base::Error> loss;
 };
@@ -39,6 +40,7 @@ struct OpenFile {
   std::unique_ptr<fss::File> file;
   fss::InodeNumber inode = 0;
   OpenInode* shared = nullptr;
+  bool may_write = false;
   uint64_t losses_at_open = 0;
 
   // The handle was open when a delayed write failed.
@@ -123,9 +125,10 @@ class FuseServer final : public base::Source {
   base::Task<void> ServeSeek(fuse_req_t request, OpenFile* open, fss::SeekKind kind,
                              uint64_t offset_bytes);
 
-  OpenFile* Register(Inode inode, std::unique_ptr<fss::File> file);
+  OpenFile* Register(Inode inode, std::unique_ptr<fss::File> file, int flags);
   std::unique_ptr<OpenFile> Unregister(OpenFile* open);
   uint32_t OpenFlags(Inode inode, int flags);
+  base::Task<void> CollectDelayedWrites(const OpenFile& open);
   void NoteLoss(OpenFile& open, const base::Error& error);
 
   base::UringExecutor& executor_;

@@ -9,6 +9,7 @@
 #include "fs/base/check.h"
 #include "fs/base/log.h"
 #include "fs/daemon/fuse_api.h"
+#include "fs/daemon/thread_call.h"
 
 namespace stratad {
 namespace {
@@ -73,12 +74,14 @@ int ReplyBytes(fuse_req_t request, const Reply& reply) {
 
 }  // namespace
 
-OpenFile* FuseServer::Register(Inode inode, std::unique_ptr<fss::File> file) {
+OpenFile* FuseServer::Register(Inode inode, std::unique_ptr<fss::File> file, int flags) {
   auto open = std::make_unique<OpenFile>();
   open->file = std::move(file);
   open->inode = inode;
   open->shared = &open_inodes_[inode];
+  open->may_write = (flags & O_ACCMODE) != O_RDONLY;
   ++open->shared->open_count;
+  if (open->may_write) ++open->shared->writer_count;
   open->losses_at_open = open->shared->loss_count;
   OpenFile* handle = open.get();
   open_files_.emplace(handle, std::move(open));
@@ -90,6 +93,7 @@ std::unique_ptr<OpenFile> FuseServer::Unregister(OpenFile* open) {
   CHECK(found != open_files_.end());
   std::unique_ptr<OpenFile> owned = std::move(found->second);
   open_files_.erase(found);
+  if (owned->may_write) --owned->shared->writer_count;
   if (--owned->shared->open_count == 0) open_inodes_.erase(owned->inode);
   owned->shared = nullptr;
   return owned;
@@ -119,7 +123,7 @@ base::Task<void> FuseServer::ServeOpen(fuse_req_t request, Inode inode, int flag
     ReplyError(request, opened.error());
     co_return;
   }
-  OpenFile* open = Register(inode, std::move(*opened));
+  OpenFile* open = Register(inode, std::move(*opened), flags);
   const fuse_open_out reply = OpenReply(open, OpenFlags(inode, flags));
   if (ReplyBytes(request, reply) == 0) co_return;
   const std::unique_ptr<OpenFile> unwanted = Unregister(open);
@@ -150,7 +154,7 @@ base::Task<void> FuseServer::ServeCreate(fuse_req_t request, Inode parent,
     ReplyError(request, opened.error());
     co_return;
   }
-  OpenFile* open = Register(made->inode, std::move(*opened));
+  OpenFile* open = Register(made->inode, std::move(*opened), flags);
   CreateReply reply{};
   reply.entry = ToWire(EntryOf(*made));
   reply.open = OpenReply(open, OpenFlags(made->inode, flags));
@@ -221,9 +225,21 @@ base::Task<void> FuseServer::ServeAllocate(fuse_req_t request, OpenFile* open,
   ReplyStatus(request, allocated);
 }
 
+// The kernel asks for data and holes without sending what it still delays, which would then count
+// as a hole, or as past the end: a copy would lose it. Forgetting the inode's pages sends them
+// first. Only an open writer leaves such pages behind, since close(2) and munmap(2) send them.
+base::Task<void> FuseServer::CollectDelayedWrites(const OpenFile& open) {
+  if (options_.direct_io || open.shared->writer_count == 0) co_return;
+  ThreadCall call(executor_, [session = session_, inode = open.inode] {
+    return fuse_lowlevel_notify_inval_inode(session, inode, 0, 0);
+  });
+  co_await call;
+}
+
 base::Task<void> FuseServer::ServeSeek(fuse_req_t request, OpenFile* open, fss::SeekKind kind,
                                        uint64_t offset_bytes) {
   const InFlight in_flight(*this);
+  co_await CollectDelayedWrites(*open);
   const base::Result<uint64_t> found = co_await open->file->Seek(kind, offset_bytes);
   if (!found) {
     ReplyError(request, found.error());

@@ -118,6 +118,16 @@ class Edges:
         os.close(direct)
         os.close(descriptor)
 
+    def check_data_that_the_kernel_still_delays_is_no_hole(self):
+        with open(self.path("delayed"), "w+b", buffering=0) as file:
+            os.pwrite(file.fileno(), b"x" * 100_000, 3 << 20)
+            with open(self.path("delayed"), "rb") as reader:
+                for handle in (file.fileno(), reader.fileno()):
+                    self.expect("data in front", os.lseek(handle, 5, os.SEEK_DATA), 3 << 20)
+                    self.expect("the hole behind", os.lseek(handle, 3 << 20, os.SEEK_HOLE), (3 << 20) + 100_000)
+                os.pwrite(file.fileno(), b"y" * 5000, 6 << 20)
+                self.expect("data seen by another", os.lseek(reader.fileno(), 5 << 20, os.SEEK_DATA), 6 << 20)
+
     def check_locks_and_syncs(self):
         descriptor = os.open(self.path("locked"), os.O_CREAT | os.O_RDWR)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
