@@ -30,6 +30,10 @@ mode_t TypeBits(fss::FileType type) {
   return S_IFREG;
 }
 
+bool IsTimesAlone(const fss::AttributeChange& change) {
+  return !change.mode && !change.uid && !change.gid && !change.size_bytes;
+}
+
 // Packs entries into the kernel's form until `size` bytes are full.
 class PlainSink final : public fss::DirectorySink {
  public:
@@ -164,10 +168,19 @@ base::Task<void> FuseServer::ServeGetAttributes(fuse_req_t request, Inode inode)
   fuse_reply_attr(request, &status, ValidSeconds(inode));
 }
 
+// With delayed writes the kernel owns the times, and sends those of an unlinked file after the file
+// is gone. A refusal would reach the next caller of syncfs(2), whom nothing is lost to.
 base::Task<void> FuseServer::ServeSetAttributes(fuse_req_t request, Inode inode,
                                                 fss::AttributeChange change) {
   const InFlight in_flight(*this);
   const base::Result<fss::Attributes> changed = co_await tree_.SetAttributes(inode, change);
+  if (!changed && changed.error().code() == base::Code::kStale && IsTimesAlone(change)) {
+    struct stat gone {};
+    gone.st_ino = inode;
+    gone.st_mode = S_IFREG;
+    fuse_reply_attr(request, &gone, 0);
+    co_return;
+  }
   if (!changed) {
     ReplyError(request, changed.error());
     co_return;

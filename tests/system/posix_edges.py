@@ -86,6 +86,16 @@ class Edges:
         self.expect("unlinked links", os.fstat(descriptor).st_nlink, 0)
         os.close(descriptor)
 
+    def check_sync_of_the_file_system_after_an_unlink(self):
+        folder = os.open(self.root, os.O_RDONLY)
+        try:
+            for content in (b"", b"x" * 70_000):
+                os.unlink(self.make("short-lived", content))
+                result = _libc.syncfs(folder)
+                self.expect("syncfs", result and errno.errorcode[ctypes.get_errno()], 0)
+        finally:
+            os.close(folder)
+
     def check_times_and_modes(self):
         file = self.make("times")
         os.utime(file, (1, 1_500_000_000))
