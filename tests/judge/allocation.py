@@ -7,6 +7,9 @@ from resources import CLUSTER_SIGNATURE
 LOCK_TYPES = {b"small blocks": 0x10C00002, b".sbc.sf": 0x10C00003, b".pbc.sf": 0x10C00004, b".fdc.sf": 0x10C00005,
               b".pb2.sf": 0x10C00006, b".jbc.sf": 0x10C00007, b".fbb.sf": 0x10C00008}
 
+# The second bit of each small block's code.
+_UNMAP_BITS = int("10" * 512, 2)
+
 
 class Claims:
     """What the maps name: per cluster the items, and how many of them each descriptor has."""
@@ -64,10 +67,12 @@ class Allocation:
         for name, claims in {b".sbc.sf": self.sub, b".pb2.sf": self.pb2, b"small blocks": self.small}.items():
             for number, _, cluster in checked_clusters(self.file_system, name, self.report):
                 label = f"{_label(name)} cluster {number}"
-                marked = allocated_items(cluster)
+                marked = cluster.allocated
                 self._compare_items(label, marked, claims.items.get(number, 0))
                 if name == b"small blocks":
                     used += marked.bit_count()
+                    if self.strict and cluster.codes & _UNMAP_BITS:
+                        self.report(f"{label}: unmap bits are set")
                     self._check_affinity_list(label, cluster, marked, claims.owners.get(number, {}))
                 elif name == b".sbc.sf":
                     self._check_keys(label, number, cluster, marked)
@@ -102,18 +107,6 @@ class Allocation:
                 self.report(f"{label}: item {item} of descriptor {owner:#x} has the affinity key {key:#x}")
 
 
-def allocated_items(cluster):
-    """A bit for each allocated item; bit 0 of an item's code says that it is free."""
-    bits, total = cluster.header.bits, cluster.total
-    if bits == 1:
-        return ~cluster.codes & (1 << total) - 1
-    found = 0
-    for item in range(total):
-        if not cluster.codes >> item * bits & 1:
-            found |= 1 << item
-    return found
-
-
 def checked_clusters(file_system, name, report):
     """Every cluster of a resource, its header checked: yields number, place and cluster."""
     header = file_system.resources[name].header
@@ -140,7 +133,7 @@ def _cluster_problems(cluster, number, place, lock_type, wanted):
         yield "codes behind the last item"
     if lock_type == LOCK_TYPES[b".fbb.sf"]:
         return
-    free = cluster.total - allocated_items(cluster).bit_count()
+    free = cluster.total - cluster.allocated.bit_count()
     if cluster.free != free:
         yield f"{cluster.free} free items, the bitmap says {free}"
 

@@ -2,7 +2,7 @@
 
 import array
 
-from allocation import LOCK_TYPES, Allocation, allocated_items, checked_clusters
+from allocation import LOCK_TYPES, Allocation, checked_clusters
 from block_maps import PB2, SUB, BlockMap
 from damage import Damaged, u32, u64
 from descriptors import (DIRECT, DOUBLE, FILE, FOLDER, INLINE, LOCK_TYPE, RDM, SIGNATURE, SINGLE, SINGLE_PB2, SUB_BLOCKS, SYMLINK,
@@ -85,8 +85,8 @@ class Checker:
         """No journal is in use, and each is either new or in the empty form."""
         journals = self.file_system.resources[b".jbc.sf"]
         for number, _, cluster in checked_clusters(self.file_system, b".jbc.sf", self.report):
-            if allocated_items(cluster):
-                self.report(f".jbc.sf cluster {number}: {allocated_items(cluster).bit_count()} journals in use")
+            if cluster.allocated:
+                self.report(f".jbc.sf cluster {number}: {cluster.allocated.bit_count()} journals in use")
             for item in range(cluster.total):
                 self.check_journal(f"journal {number}.{item}", journals, journals.item_offset(number, item))
 
@@ -111,7 +111,7 @@ class Checker:
         resource = self.file_system.resources[b".fdc.sf"]
         size = 2 * self.metadata_bytes
         for number, _, cluster in checked_clusters(self.file_system, b".fdc.sf", self.report):
-            allocated = allocated_items(cluster)
+            allocated = cluster.allocated
             for item in range(0, cluster.total, 8):
                 place = resource.item_place(number, item)
                 count = min(8, cluster.total - item)

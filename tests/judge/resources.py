@@ -1,5 +1,7 @@
 """Resource files: headers, cluster headers, and where an item lies."""
 
+import functools
+
 from damage import Damaged, numbers, u16, u32, u64
 from descriptors import Lock
 
@@ -9,7 +11,6 @@ BITMAP = 0x80
 # By resources per cluster: where the affinity keys of the items begin.
 KEYS = {256: 0x8E0, 32: 0x2E0}
 AFFINITY_LIST = 0x940
-FREE_LARGE_BROKEN_UP = 4
 
 
 class Header:
@@ -49,6 +50,15 @@ class Cluster:
 
     def code(self, item):
         return self.codes >> item * self.header.bits & (1 << self.header.bits) - 1
+
+    @functools.cached_property
+    def allocated(self):
+        """A bit for each allocated item; bit 0 of an item's code says that it is free."""
+        bits, total = self.header.bits, self.total
+        if not total:
+            return 0
+        codes = f"{self.codes:0{bits * total}b}"[-bits * total:]
+        return ~int(codes[bits - 1::bits], 2) & (1 << total) - 1
 
     @property
     def keys(self):
