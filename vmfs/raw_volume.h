@@ -68,6 +68,7 @@ class RawVolume {
   // Puts an image over the block at `volume_address`.
   void Overlay(uint64_t volume_address, ConstMetadataSpan image);
   size_t overlay_count() const { return overlay_.size(); }
+  const std::map<uint64_t, std::unique_ptr<MetadataBytes>>& overlay() const { return overlay_; }
 
   // Reads the system files' descriptors, maps and headers. Again after the overlay has changed.
   // Errors: kCorrupt naming the structure, and those of Read.

@@ -28,22 +28,24 @@ VolumeHold::~VolumeHold() {
   for (const int descriptor : descriptors_) close(descriptor);
 }
 
-base::Result<std::optional<uint32_t>> VolumeHold::Take(std::span<const std::string> paths) {
+base::Result<std::optional<uint32_t>> VolumeHold::Take(std::span<const std::string> paths,
+                                                        bool exclusive) {
   for (const std::string& path : paths) {
-    TRY(const std::optional<uint32_t> slot, TakeOne(path));
+    TRY(const std::optional<uint32_t> slot, TakeOne(path, exclusive));
     if (slot) return slot;
   }
   return std::optional<uint32_t>();
 }
 
-base::Result<std::optional<uint32_t>> VolumeHold::TakeOne(const std::string& path) {
-  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+base::Result<std::optional<uint32_t>> VolumeHold::TakeOne(const std::string& path, bool exclusive) {
+  const int descriptor = open(path.c_str(), (exclusive ? O_RDWR : O_RDONLY) | O_CLOEXEC);
   if (descriptor < 0) return base::ErrnoError(errno, "open " + path);
   descriptors_.push_back(descriptor);
-  struct flock wanted = GuardBytes(F_RDLCK);
+  const short type = exclusive ? F_WRLCK : F_RDLCK;
+  struct flock wanted = GuardBytes(type);
   if (fcntl(descriptor, F_OFD_SETLK, &wanted) == 0) return std::optional<uint32_t>();
   if (errno != EAGAIN && errno != EACCES) return base::ErrnoError(errno, "lock " + path);
-  struct flock found = GuardBytes(F_RDLCK);
+  struct flock found = GuardBytes(type);
   if (fcntl(descriptor, F_OFD_GETLK, &found) != 0) return base::ErrnoError(errno, "lock " + path);
   // Let go of in between: whoever had it is on the way out, slot 0 stands for it.
   const bool gone = found.l_type == F_UNLCK;

@@ -28,11 +28,14 @@ class VolumeHold {
   ~VolumeHold();
 
   // The heartbeat slot of a running daemon, or nothing: the volume on `paths` is held until the
-  // VolumeHold is destroyed. Errors: kNotFound, kPermission and others of errno.
-  base::Result<std::optional<uint32_t>> Take(std::span<const std::string> paths);
+  // VolumeHold is destroyed. `exclusive` keeps other checks out as well, for who changes the
+  // volume; one that runs looks like a daemon with the first slot. Errors: kNotFound, kPermission
+  // and others of errno.
+  base::Result<std::optional<uint32_t>> Take(std::span<const std::string> paths,
+                                             bool exclusive = false);
 
  private:
-  base::Result<std::optional<uint32_t>> TakeOne(const std::string& path);
+  base::Result<std::optional<uint32_t>> TakeOne(const std::string& path, bool exclusive);
 
   std::vector<int> descriptors_;
 };

@@ -42,7 +42,7 @@ class FsckDamage : public FsckVolume {
     auto block = files_.ReadVolume(address, 4096);
     const auto span = std::span<std::byte>(block).first<4096>();
     MarkResource(span, geometry.bits_per_resource, item, false);
-    if (geometry.kind == ResourceKind::kSmallBlock) AddAffinity(span, kRootFd, 1);
+    if (geometry.kind == ResourceKind::kSmallBlock) AddAffinity(span, FdAddress(), 1);
     files_.WriteVolume(address, block);
   }
 

@@ -1,6 +1,7 @@
 // Every directory's contents, against the descriptors its names stand for.
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "vmfs/fsck/directory_bytes.h"
 #include "vmfs/fsck/state.h"
@@ -18,7 +19,8 @@ class EntryCheck final : public DirectorySink {
   EntryCheck(State& state, FdAddress self) : state_(state), self_(self) {}
 
   void Problem(FindingSeverity severity, FindingCode code, std::string text) override {
-    state_.Add(severity, code, "directory " + self_.ToString() + ": " + std::move(text));
+    state_.Add(severity, code, "directory " + self_.ToString() + ": " + std::move(text),
+               PlaceOf(self_));
   }
 
   void OwnRecords(const DirectoryRecord& dot, const DirectoryRecord& dot_dot) override {
@@ -39,9 +41,16 @@ class EntryCheck final : public DirectorySink {
     const std::string name(record.name());
     const FdAddress fd = record.address();
     const uint64_t index = state_.InodeIndex(fd);
-    const bool exists = fd.item() < 256 && index < state_.inodes.size() &&
-                        state_.fds.marked.Get(index) && state_.inodes[index].type != 0;
-    if (!exists) {
+    if (state_.collects_names) {
+      state_.names.push_back({self_.raw(), fd.raw(), record.generation, record.type_value,
+                              record.file_offset});
+    }
+    const bool is_in_range = fd.item() < 256 && index < state_.inodes.size();
+    if (is_in_range && !state_.fds.marked.Get(index)) {
+      unmarked_.push_back(record);
+      return;
+    }
+    if (!is_in_range || state_.inodes[index].type == 0) {
       Problem(FindingSeverity::kError, FindingCode::kDanglingEntry,
               "\"" + name + "\" is " + fd.ToString() + ", which does not exist");
       return;
@@ -60,22 +69,45 @@ class EntryCheck final : public DirectorySink {
       Problem(FindingSeverity::kError, FindingCode::kParent,
               "\"" + name + "\" says its directory is " + parent.ToString());
     }
-    const bool is_directory = inode.type == static_cast<uint8_t>(InodeType::kDirectory);
-    if (is_directory || fd == kSddFd) {
+    if (inode.is_directory() || fd == kSddFd) {
       ++state_.inodes[state_.InodeIndex(self_)].subdirectory_count;
     }
+  }
+
+  // Names of descriptors that are marked free. One that is alive was marked so by mistake.
+  Task<Status> FinishUnmarked() {
+    for (const DirectoryRecord& record : unmarked_) {
+      const FdAddress fd = record.address();
+      MetadataBytes block;
+      const Status read = co_await state_.volume().ReadInodeBlock(fd, block);
+      const auto inode = DecodeInode(block, fd);
+      const bool is_alive = read && inode && inode->generation == record.generation &&
+                            inode->type_value == record.type_value && inode->link_count > 0;
+      if (is_alive) {
+        state_.unmarked_fds.push_back(fd);
+        state_.Error(PlaceOf(fd), FindingCode::kBlockNotMarked,
+                     "{}: \"{}\" in directory {}, but marked free", fd.ToString(), record.name(),
+                     self_.ToString());
+      } else {
+        Problem(FindingSeverity::kError, FindingCode::kDanglingEntry,
+                fmt::format("\"{}\" is {}, which does not exist", record.name(), fd.ToString()));
+      }
+    }
+    co_return base::Ok();
   }
 
  private:
   State& state_;
   const FdAddress self_;
+  std::vector<DirectoryRecord> unmarked_;
 };
 
 Task<Status> CheckDirectory(State& state, FdAddress fd) {
   MetadataBytes block;
   const Status read = co_await state.volume().ReadInodeBlock(fd, block);
   if (!read) {
-    state.Error(FindingCode::kUnreadable, "{}: {}", fd.ToString(), read.error().message());
+    state.Error(PlaceOf(fd), FindingCode::kUnreadable, "{}: {}", fd.ToString(),
+                read.error().message());
     co_return base::Ok();
   }
   const auto inode = DecodeInode(block, fd);
@@ -83,13 +115,13 @@ Task<Status> CheckDirectory(State& state, FdAddress fd) {
   const InodeMetadata metadata = *inode;
   auto bytes = co_await state.volume().ReadFile(&metadata, &block, kDirectoryBytesMax);
   if (!bytes) {
-    state.Error(FindingCode::kUnreadable, "directory {}: {}", fd.ToString(),
+    state.Error(PlaceOf(fd), FindingCode::kUnreadable, "directory {}: {}", fd.ToString(),
                 bytes.error().message());
     co_return base::Ok();
   }
   EntryCheck check(state, fd);
   CheckDirectoryBytes(*bytes, fd == kRootFd, check);
-  co_return base::Ok();
+  co_return co_await check.FinishUnmarked();
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "fs/base/aligned_buffer.h"
+#include "vmfs/format/repair_record.h"
 #include "vmfs/fsck/state.h"
 
 namespace vmfs::fsck {
@@ -29,29 +30,35 @@ void CheckMark(State& state, ConstMetadataSpan block) {
   }
 }
 
-// The private area: everything between the superblock and the heartbeats but the mailboxes.
+// The private area: everything between the superblock and the heartbeats but the mailboxes and the
+// log of repairs.
 void CheckPrivateArea(State& state, std::span<const std::byte> bytes) {
   const auto check = [&](uint64_t begin, uint64_t end) {
     if (IsZero(bytes.subspan(begin, end - begin))) return;
-    state.Warning(FindingCode::kReservedArea, "volume address {:#x} to {:#x}: must be zero",
+    FindingPlace place;
+    place.address = kSuperblockOffset + begin;
+    state.Warning(place, FindingCode::kReservedArea, "volume address {:#x} to {:#x}: must be zero",
                   kSuperblockOffset + begin, kSuperblockOffset + end);
   };
   const uint64_t mailbox = kMailboxOffset - kSuperblockOffset;
+  const uint64_t record = kRepairRecordOffset - kSuperblockOffset;
   check(kMetadataBlockBytes, mailbox);
-  check(mailbox + kMailboxBytes, kHeartbeatOffset - kSuperblockOffset);
+  check(mailbox + kMailboxBytes, record);
+  // The log behind the record means nothing without one.
+  check(record, record + kMetadataBlockBytes);
 }
 
 void CheckHeartbeat(State& state, uint32_t index, std::span<const std::byte> bytes) {
   const auto slot = DecodeHeartbeatSlot(bytes, HeartbeatAddress(index));
   if (!slot) {
-    state.Error(FindingCode::kHeartbeat, "{}", slot.error().message());
+    state.Error(PlaceOfHeartbeat(index), FindingCode::kHeartbeat, "{}", slot.error().message());
     return;
   }
   state.heartbeats[index] = *slot;
   if (slot->state() == HeartbeatState::kFree) {
     if (!slot->owner.is_zero() || slot->journal_block != 0) {
-      state.Warning(FindingCode::kHeartbeat, "heartbeat {}: free, but names an owner or a journal",
-                    index);
+      state.Warning(PlaceOfHeartbeat(index), FindingCode::kHeartbeat,
+                    "heartbeat {}: free, but names an owner or a journal", index);
     }
     return;
   }
@@ -65,8 +72,15 @@ void CheckHeartbeat(State& state, uint32_t index, std::span<const std::byte> byt
 void State::CheckLock(std::span<const std::byte> bytes, uint64_t address, LockType type) {
   const auto lock = DecodeLockBlock(bytes, address, type);
   if (!lock) {
-    Error(FindingCode::kLock, "{}", lock.error().message());
+    FindingPlace place;
+    place.address = address;
+    place.number = static_cast<uint32_t>(type);
+    Error(place, FindingCode::kLock, "{}", lock.error().message());
     return;
+  }
+  NoteHolder(lock->heartbeat_address, lock->heartbeat_generation);
+  for (uint32_t i = 0; i < lock->holder_count; ++i) {
+    NoteHolder(lock->holders[i].heartbeat_address, lock->holders[i].heartbeat_generation);
   }
   if (lock->mode() == LockMode::kFree) return;
   const auto is_live = [this](uint64_t heartbeat, uint64_t generation) {

@@ -24,13 +24,15 @@ class MapCheck final : public MapVisitor {
       hole_seen_ = true;
     } else if (hole_seen_ && state_.report().is_ours && !rule_reported_) {
       rule_reported_ = true;
-      state_.Error(FindingCode::kMapRule, "{}: slot {} is used behind an empty one", Name(), slot);
+      state_.Error(Place(), FindingCode::kMapRule, "{}: slot {} is used behind an empty one",
+                   Name(), slot);
     }
   }
 
   bool PointerBlock(Address address, uint32_t) override {
     const bool is_pb2 = inode_.map_kind() == MapKind::kPb2;
     const AddressKind expected = is_pb2 ? AddressKind::kPb2 : AddressKind::kSubBlock;
+    ++ordinal_;
     if (!IsUsable(address, expected)) return false;
     ++pointer_block_count_;
     Use(is_pb2 ? ResourceKind::kPb2 : ResourceKind::kSubBlock, address);
@@ -39,6 +41,7 @@ class MapCheck final : public MapVisitor {
 
   void Data(uint64_t index, Address address) override {
     (void)index;
+    ++ordinal_;
     ++data_count_;
     if (inode_.map_kind() == MapKind::kSubBlocks || inode_.block_bytes == kSubBlockBytes) {
       if (IsUsable(address, AddressKind::kSubBlock)) Use(ResourceKind::kSubBlock, address);
@@ -53,32 +56,33 @@ class MapCheck final : public MapVisitor {
 
   void Finish() {
     if (inode_.block_count != data_count_) {
-      state_.Error(FindingCode::kBlockCount, "{}: says {} blocks, its map has {}", Name(),
+      state_.Error(Place(), FindingCode::kBlockCount, "{}: says {} blocks, its map has {}", Name(),
                    uint64_t{inode_.block_count}, data_count_);
     }
     if (inode_.pointer_block_count != pointer_block_count_) {
-      state_.Error(FindingCode::kBlockCount, "{}: says {} pointer blocks, its map has {}", Name(),
-                   uint32_t{inode_.pointer_block_count}, pointer_block_count_);
+      state_.Error(Place(), FindingCode::kBlockCount, "{}: says {} pointer blocks, its map has {}",
+                   Name(), uint32_t{inode_.pointer_block_count}, pointer_block_count_);
     }
   }
 
  private:
   std::string Name() const { return inode_.address().ToString(); }
+  FindingPlace Place() const { return PlaceOf(inode_.address()); }
 
   // Whether the address is one of `expected` kind without the bits only ESXi sets.
   bool IsUsable(Address address, AddressKind expected) {
     const bool is_right = address.kind() == expected;
     const bool is_plain = address.is_canonical() || !state_.report().is_ours;
     if (is_right && is_plain) return true;
-    state_.Error(FindingCode::kMapRule, "{}: its map holds {} ({:#018x})", Name(),
+    state_.Error(Place(), FindingCode::kMapRule, "{}: its map holds {} ({:#018x})", Name(),
                  address.ToString(), address.raw());
     return false;
   }
 
   void Use(ResourceKind kind, Address address) {
     if (!state_.volume().geometry(kind).Contains(address.index())) {
-      state_.Error(FindingCode::kBlockRange, "{}: its map holds {}, which does not exist", Name(),
-                   address.ToString());
+      state_.Error(Place(), FindingCode::kBlockRange, "{}: its map holds {}, which does not exist",
+                   Name(), address.ToString());
       return;
     }
     const uint32_t per_cluster = state_.volume().geometry(kind).resources_per_cluster;
@@ -87,16 +91,36 @@ class MapCheck final : public MapVisitor {
 
   void Mark(ResourceKind kind, uint64_t index, Address address) {
     Usage& usage = state_.usage(kind);
+    const uint64_t cluster = address.index().cluster;
     if (usage.seen.Set(index)) {
-      state_.Error(FindingCode::kBlockUsedTwice, "{}: {} belongs to another file as well", Name(),
-                   address.ToString());
+      state_.double_uses.push_back({inode_.fd, ordinal_});
+      state_.Error(Place(), FindingCode::kBlockUsedTwice, "{}: {} belongs to another file as well",
+                   Name(), address.ToString());
+    } else {
+      NoteOwner(kind, cluster, index);
     }
     if (!usage.marked.Get(index)) {
-      state_.Error(FindingCode::kBlockNotMarked, "{}: uses {}, which is marked free", Name(),
-                   address.ToString());
+      state_.NoteBadCluster(kind, cluster);
+      state_.Error(Place(), FindingCode::kBlockNotMarked, "{}: uses {}, which is marked free",
+                   Name(), address.ToString());
     } else if (!usage.keys.empty() && !IsOwnKey(FdAddress(usage.keys[index]))) {
-      state_.Warning(FindingCode::kAffinity, "{}: uses {}, whose affinity key is {}", Name(),
-                     address.ToString(), FdAddress(usage.keys[index]).ToString());
+      state_.NoteBadCluster(kind, cluster);
+      state_.Warning(Place(), FindingCode::kAffinity, "{}: uses {}, whose affinity key is {}",
+                     Name(), address.ToString(), FdAddress(usage.keys[index]).ToString());
+    }
+  }
+
+  void NoteOwner(ResourceKind kind, uint64_t cluster, uint64_t index) {
+    Usage& usage = state_.usage(kind);
+    if (!usage.owners.empty()) usage.owners[index] = inode_.fd;
+    if (kind != ResourceKind::kSmallBlock || !state_.report().is_ours) return;
+    std::vector<OwnedBlocks>& owned = state_.owned_blocks[cluster];
+    const auto own = std::ranges::find(owned.rbegin(), owned.rend(), uint32_t{inode_.fd},
+                                       &OwnedBlocks::fd);
+    if (own != owned.rend()) {
+      ++own->block_count;
+    } else {
+      owned.push_back({inode_.fd, 1});
     }
   }
 
@@ -121,6 +145,7 @@ class MapCheck final : public MapVisitor {
   Address last_large_;
   uint64_t data_count_ = 0;
   uint64_t pointer_block_count_ = 0;
+  uint64_t ordinal_ = 0;  // of the address at hand, from 1
   bool hole_seen_ = false;
   bool rule_reported_ = false;
 };
@@ -137,18 +162,20 @@ void CountInode(FsckCounters& counters, InodeType type) {
 // What a descriptor's type demands of the other fields.
 void CheckFields(State& state, const InodeMetadata& inode) {
   const std::string name = inode.address().ToString();
+  const FindingPlace place = PlaceOf(inode.address());
   const bool is_inline = inode.map_kind() == MapKind::kInline;
   if (inode.type() == InodeType::kSymlink && !is_inline) {
-    state.Error(FindingCode::kInode, "{}: a symbolic link that is not inline", name);
+    state.Error(place, FindingCode::kInode, "{}: a symbolic link that is not inline", name);
   }
   if (inode.type() == InodeType::kDirectory &&
       (is_inline || inode.length_bytes % kMetadataBlockBytes != 0 ||
        inode.length_bytes < kDirectoryHeaderBytes + kMetadataBlockBytes)) {
-    state.Error(FindingCode::kInode, "{}: a directory of {} bytes, map kind {:#x}", name,
+    state.Error(place, FindingCode::kInode, "{}: a directory of {} bytes, map kind {:#x}", name,
                 uint64_t{inode.length_bytes}, uint32_t{inode.map_kind_value});
   }
   if (inode.map_kind() == MapKind::kPb2 && inode.type() != InodeType::kSystem) {
-    state.Error(FindingCode::kMapRule, "{}: mapped through .pb2.sf, but no system file", name);
+    state.Error(place, FindingCode::kMapRule, "{}: mapped through .pb2.sf, but no system file",
+                name);
   }
 }
 
@@ -158,7 +185,7 @@ Task<Status> CheckInode(State& state, FdAddress fd, uint64_t address,
   const auto block = bytes.subspan(kMetadataBlockBytes).first<kMetadataBlockBytes>();
   const auto inode = DecodeInode(block, fd);
   if (!inode) {
-    state.Error(FindingCode::kInode, "{}", inode.error().message());
+    state.Error(PlaceOf(fd), FindingCode::kInode, "{}", inode.error().message());
     co_return base::Ok();
   }
   InodeSummary& summary = state.inodes[state.InodeIndex(fd)];
@@ -170,8 +197,9 @@ Task<Status> CheckInode(State& state, FdAddress fd, uint64_t address,
   CheckFields(state, *inode);
   if (inode->generation > state.last_generations[fd.cluster()] &&
       state.InodeIndex(fd) >= kSystemFdCount) {
-    state.Warning(FindingCode::kInode, "{}: generation {}, its cluster has handed out only {}",
-                  fd.ToString(), uint32_t{inode->generation}, state.last_generations[fd.cluster()]);
+    state.Warning(PlaceOf(fd), FindingCode::kInode,
+                  "{}: generation {}, its cluster has handed out only {}", fd.ToString(),
+                  uint32_t{inode->generation}, state.last_generations[fd.cluster()]);
   }
   const InodeMetadata metadata = *inode;
   MetadataBytes copy;
@@ -179,7 +207,8 @@ Task<Status> CheckInode(State& state, FdAddress fd, uint64_t address,
   MapCheck check(state, metadata);
   const Status walked = co_await state.volume().WalkMap(&metadata, &copy, check);
   if (!walked) {
-    state.Error(FindingCode::kUnreadable, "{}: {}", fd.ToString(), walked.error().message());
+    state.Error(PlaceOf(fd), FindingCode::kUnreadable, "{}: {}", fd.ToString(),
+                walked.error().message());
     co_return base::Ok();
   }
   check.Finish();

@@ -109,7 +109,8 @@ Task<Status> ReplayInMemory(State& state, uint32_t index, uint64_t address,
   const HeartbeatSlot& slot = state.heartbeats[index];
   const auto header = DecodeJournalHeader(bytes, state.volume().superblock().uuid, address);
   if (!header) {
-    state.Error(FindingCode::kJournal, "heartbeat {}: {}", index, header.error().message());
+    state.Error(PlaceOfHeartbeat(index), FindingCode::kJournal, "heartbeat {}: {}", index,
+                header.error().message());
     co_return base::Ok();
   }
   if (header->heartbeat_address != slot.own_address ||
@@ -139,8 +140,8 @@ Task<Status> CheckJournal(State& state, uint32_t index) {
   if (slot.journal_block == 0) co_return base::Ok();
   const uint64_t size_bytes = state.volume().size_bytes();
   if (address % kMetadataBlockBytes != 0 || address > size_bytes - kJournalBlockBytes) {
-    state.Error(FindingCode::kHeartbeat, "heartbeat {}: journal at volume address {:#x}", index,
-                address);
+    state.Error(PlaceOfHeartbeat(index), FindingCode::kHeartbeat,
+                "heartbeat {}: journal at volume address {:#x}", index, address);
     co_return base::Ok();
   }
   base::AlignedBuffer buffer(kJournalBlockBytes);
@@ -150,7 +151,7 @@ Task<Status> CheckJournal(State& state, uint32_t index) {
   if (content == JournalContent::kOurs) {
     CO_TRY_STATUS(co_await ReplayInMemory(state, index, address, buffer.span()));
   } else if (content == JournalContent::kForeign || !state.report().is_ours) {
-    state.Error(FindingCode::kJournal,
+    state.Error(PlaceOfHeartbeat(index), FindingCode::kJournal,
                 "heartbeat {}: a journal this program cannot replay at volume address {:#x}", index,
                 address);
   }

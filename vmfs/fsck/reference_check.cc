@@ -14,9 +14,12 @@ FdAddress FdAt(uint64_t index) {
 void MarkReserved(State& state) {
   if (state.report().is_ours && state.sub_blocks.seen.count() > 0) {
     if (state.sub_blocks.seen.Set(0)) {
+      state.NoteBadCluster(ResourceKind::kSubBlock, 0);
+      state.reserved_sub_block_used = true;
       state.Error(FindingCode::kBlockUsedTwice, "sub-block 0/0 is in use; it must stay zero");
     }
     if (!state.sub_blocks.marked.Get(0)) {
+      state.NoteBadCluster(ResourceKind::kSubBlock, 0);
       state.Error(FindingCode::kBlockNotMarked, "sub-block 0/0 is marked free; it must stay zero");
     }
   }
@@ -26,8 +29,9 @@ void MarkReserved(State& state) {
     const Address address(slot.journal_block);
     const ResourceGeometry& geometry = state.volume().geometry(ResourceKind::kJournal);
     if (address.kind() != AddressKind::kJournalBlock || !geometry.Contains(address.index())) {
-      state.Error(FindingCode::kHeartbeat, "heartbeat {:#x}: its journal is {}",
-                  uint64_t{slot.own_address}, address.ToString());
+      state.Error(PlaceOfHeartbeat(HeartbeatIndex(slot.own_address)), FindingCode::kHeartbeat,
+                  "heartbeat {:#x}: its journal is {}", uint64_t{slot.own_address},
+                  address.ToString());
       continue;
     }
     const ResourceIndex where = address.index();
@@ -47,7 +51,10 @@ void ReportLeaks(State& state, ResourceKind kind, const char* name) {
     const uint64_t first = index;
     while (index + 1 < usage.marked.count() && is_leaked(index + 1)) ++index;
     const uint32_t per_cluster = geometry.resources_per_cluster;
-    state.Warning(FindingCode::kBlockLeaked,
+    for (uint64_t cluster = first / per_cluster; cluster <= index / per_cluster; ++cluster) {
+      state.NoteBadCluster(kind, cluster);
+    }
+    state.Warning(PlaceOf(kind, first / per_cluster), FindingCode::kBlockLeaked,
                   "{} {}/{}: {} from here on are marked used, but belong to nothing", name,
                   first / per_cluster, first % per_cluster, index - first + 1);
   }
@@ -66,8 +73,8 @@ void CheckNames(State& state, FdAddress fd, const InodeSummary& inode) {
       state.Info(FindingCode::kOrphan, "{}: deleted while open; the next mount frees it",
                  fd.ToString());
     } else {
-      state.Error(FindingCode::kOrphan, "{}: has no name (type {}, link count {})", fd.ToString(),
-                  inode.type, inode.link_count);
+      state.Error(PlaceOf(fd), FindingCode::kOrphan, "{}: has no name (type {}, link count {})",
+                  fd.ToString(), inode.type, inode.link_count);
     }
     return;
   }
@@ -75,12 +82,12 @@ void CheckNames(State& state, FdAddress fd, const InodeSummary& inode) {
       inode.type == static_cast<uint8_t>(InodeType::kDirectory) || fd == kSddFd;
   const uint32_t expected = is_directory ? 2 + inode.subdirectory_count : inode.name_count;
   if (inode.name_count > 1 && is_directory) {
-    state.Error(FindingCode::kLinkCount, "{}: a directory with {} names", fd.ToString(),
-                inode.name_count);
+    state.Error(PlaceOf(fd), FindingCode::kLinkCount, "{}: a directory with {} names",
+                fd.ToString(), inode.name_count);
   }
   if (inode.link_count != expected) {
-    state.Error(FindingCode::kLinkCount, "{}: link count {}, expected {}", fd.ToString(),
-                inode.link_count, expected);
+    state.Error(PlaceOf(fd), FindingCode::kLinkCount, "{}: link count {}, expected {}",
+                fd.ToString(), inode.link_count, expected);
   }
 }
 
@@ -103,10 +110,28 @@ void CheckTree(State& state) {
       is_cycle = is_cycle || index == path.front();
     }
     if (is_cycle) {
-      state.Error(FindingCode::kParent, "directory {}: its parents lead in a circle",
-                  FdAt(start).ToString());
+      state.Error(PlaceOf(FdAt(start)), FindingCode::kParent,
+                  "directory {}: its parents lead in a circle", FdAt(start).ToString());
     }
     for (const uint64_t visited : path) connected.Set(visited);
+  }
+}
+
+// No entry of an affinity list may claim more blocks of its cluster than its owner has there.
+// (Fewer it may: what found no entry once is counted in entry 0.)
+void CheckOwners(State& state) {
+  if (!state.report().is_ours) return;
+  for (uint64_t cluster = 0; cluster < state.affinity_lists.size(); ++cluster) {
+    for (const OwnedBlocks& entry : state.affinity_lists[cluster]) {
+      const auto& owned = state.owned_blocks[cluster];
+      const auto own = std::ranges::find(owned, entry.fd, &OwnedBlocks::fd);
+      const uint32_t count = own == owned.end() ? 0 : own->block_count;
+      if (entry.block_count <= count) continue;
+      state.NoteBadCluster(ResourceKind::kSmallBlock, cluster);
+      state.Warning(PlaceOf(ResourceKind::kSmallBlock, cluster), FindingCode::kAffinity,
+                    "small-block cluster {}: {} is said to have {} blocks, it has {}", cluster,
+                    FdAddress(entry.fd).ToString(), entry.block_count, count);
+    }
   }
 }
 
@@ -130,14 +155,16 @@ void CheckReferences(State& state) {
   ReportLeaks(state, ResourceKind::kSubBlock, "sub-block");
   ReportLeaks(state, ResourceKind::kPb2, "pb2 block");
   ReportLeaks(state, ResourceKind::kJournal, "journal block");
+  CheckOwners(state);
   for (uint64_t index = 0; index < state.inodes.size(); ++index) {
     if (state.inodes[index].type != 0) CheckNames(state, FdAt(index), state.inodes[index]);
   }
   if (!state.inodes.empty() && state.inodes[0].type != 0) {
     const InodeSummary& root = state.inodes[0];
     if (root.link_count != 2 + root.subdirectory_count) {
-      state.Error(FindingCode::kLinkCount, "{}: link count {}, expected {}", kRootFd.ToString(),
-                  root.link_count, 2 + root.subdirectory_count);
+      state.Error(PlaceOf(kRootFd), FindingCode::kLinkCount,
+                  "{}: link count {}, expected {}", kRootFd.ToString(), root.link_count,
+                  2 + root.subdirectory_count);
     }
   }
   CheckTree(state);

@@ -20,20 +20,21 @@ void CheckResourceHeader(State& state, ResourceKind kind) {
     const uint64_t blocks = state.volume().block_count();
     const uint64_t large = state.volume().geometry(ResourceKind::kLargeBlock).resource_count;
     if (geometry.resource_count != blocks || geometry.cluster_count() != large) {
-      state.Error(FindingCode::kSystemFile,
+      state.Error(PlaceOf(fd), FindingCode::kSystemFile,
                   ".fbb.sf: {} small and {} large blocks, the volume has {} blocks",
                   geometry.resource_count, large, blocks);
     }
     return;
   }
   if (inode.length_bytes != geometry.FileLengthBytes()) {
-    state.Error(FindingCode::kSystemFile, "{} file: length {}, by its header {}", NameOf(kind),
-                uint64_t{inode.length_bytes}, geometry.FileLengthBytes());
+    state.Error(PlaceOf(fd), FindingCode::kSystemFile, "{} file: length {}, by its header {}",
+                NameOf(kind), uint64_t{inode.length_bytes}, geometry.FileLengthBytes());
   }
 }
 
 void CheckAffinityList(State& state, uint64_t cluster, const ClusterMetadata& metadata,
                        ConstMetadataSpan block) {
+  const FindingPlace place = PlaceOf(ResourceKind::kSmallBlock, cluster);
   std::set<uint32_t> owners;
   uint64_t sum = 0;
   const uint32_t count = std::max<uint32_t>(metadata.affinity_count, 1);
@@ -41,19 +42,24 @@ void CheckAffinityList(State& state, uint64_t cluster, const ClusterMetadata& me
     const AffinityEntry entry = GetAffinityEntry(block, i);
     sum += entry.block_count;
     if (i >= count && (entry.fd != 0 || entry.block_count != 0)) {
-      state.Warning(FindingCode::kAffinity,
+      state.NoteBadCluster(ResourceKind::kSmallBlock, cluster);
+      state.Warning(place, FindingCode::kAffinity,
                     "small-block cluster {}: affinity entry {} is used, the list has {}", cluster,
                     i, count);
     }
     if (i == 0 || i >= count) continue;
+    state.affinity_lists[cluster].push_back({entry.fd, entry.block_count});
     if (!FdAddress(entry.fd).is_valid() || !owners.insert(entry.fd).second) {
-      state.Warning(FindingCode::kAffinity, "small-block cluster {}: affinity entry {} names {}",
-                    cluster, i, FdAddress(entry.fd).ToString());
+      state.NoteBadCluster(ResourceKind::kSmallBlock, cluster);
+      state.Warning(place, FindingCode::kAffinity,
+                    "small-block cluster {}: affinity entry {} names {}", cluster, i,
+                    FdAddress(entry.fd).ToString());
     }
   }
   const uint64_t used = uint64_t{metadata.total_count} - metadata.free_count;
   if (sum != used) {
-    state.Warning(FindingCode::kAffinity,
+    state.NoteBadCluster(ResourceKind::kSmallBlock, cluster);
+    state.Warning(place, FindingCode::kAffinity,
                   "small-block cluster {}: affinity counts add up to {}, {} blocks are used",
                   cluster, sum, used);
   }
@@ -66,8 +72,10 @@ void CheckLargeBlockCodes(State& state, const ResourceGeometry& geometry, uint64
     const uint8_t expected = exists ? kLargeBlockBrokenUp : uint8_t{0};
     const uint8_t code = BitmapCode(block, geometry.bits_per_resource, item);
     if (code == expected || !state.report().is_ours) continue;
-    state.Error(FindingCode::kBitmap, "large-block cluster {}: item {} has code {}, expected {}",
-                cluster, item, code, expected);
+    state.NoteBadCluster(ResourceKind::kLargeBlock, cluster);
+    state.Error(PlaceOf(ResourceKind::kLargeBlock, cluster), FindingCode::kBitmap,
+                "large-block cluster {}: item {} has code {}, expected {}", cluster, item, code,
+                expected);
   }
 }
 
@@ -97,10 +105,25 @@ uint32_t TakeBitmap(State& state, const ResourceGeometry& geometry, uint64_t clu
   }
   // The second bit of foreign small blocks belongs to unmap tracking.
   if (has_padding || (has_odd_code && state.report().is_ours)) {
-    state.Warning(FindingCode::kBitmap, "{} cluster {}: {}", NameOf(geometry.kind), cluster,
+    state.NoteBadCluster(geometry.kind, cluster);
+    state.Warning(PlaceOf(geometry.kind, cluster), FindingCode::kBitmap, "{} cluster {}: {}",
+                  NameOf(geometry.kind), cluster,
                   has_padding ? "codes behind the last item are not zero" : "codes over 1");
   }
   return free_count;
+}
+
+// Ours names the first free resource exactly, and 0 when there is none; of others it is a hint.
+void CheckFirstFree(State& state, const ResourceGeometry& geometry, uint64_t cluster,
+                    const ClusterMetadata& metadata, ConstMetadataSpan block) {
+  if (!state.report().is_ours) return;
+  const uint32_t first = FindFree(block, geometry.bits_per_resource, 0,
+                                  geometry.ResourcesIn(cluster)).value_or(0);
+  if (metadata.first_free == first) return;
+  state.NoteBadCluster(geometry.kind, cluster);
+  state.Warning(PlaceOf(geometry.kind, cluster), FindingCode::kFreeCount,
+                "{} cluster {}: its first free resource is said to be {}, it is {}",
+                NameOf(geometry.kind), cluster, uint32_t{metadata.first_free}, first);
 }
 
 void CheckCluster(State& state, const ResourceGeometry& geometry, uint64_t cluster,
@@ -109,7 +132,8 @@ void CheckCluster(State& state, const ResourceGeometry& geometry, uint64_t clust
   const auto block = bytes.subspan(kMetadataBlockBytes).first<kMetadataBlockBytes>();
   const auto metadata = DecodeClusterMetadata(block, geometry, cluster);
   if (!metadata) {
-    state.Error(FindingCode::kCluster, "{}", metadata.error().message());
+    state.Error(PlaceOf(geometry.kind, cluster), FindingCode::kCluster, "{}",
+                metadata.error().message());
     return;
   }
   if (geometry.kind == ResourceKind::kLargeBlock) {
@@ -121,9 +145,12 @@ void CheckCluster(State& state, const ResourceGeometry& geometry, uint64_t clust
   }
   const uint32_t free_count = TakeBitmap(state, geometry, cluster, block);
   if (free_count != metadata->free_count) {
-    state.Error(FindingCode::kFreeCount, "{} cluster {}: {} free, {} by its bitmap",
-                NameOf(geometry.kind), cluster, uint16_t{metadata->free_count}, free_count);
+    state.NoteBadCluster(geometry.kind, cluster);
+    state.Error(PlaceOf(geometry.kind, cluster), FindingCode::kFreeCount,
+                "{} cluster {}: {} free, {} by its bitmap", NameOf(geometry.kind), cluster,
+                uint16_t{metadata->free_count}, free_count);
   }
+  CheckFirstFree(state, geometry, cluster, *metadata, block);
   if (geometry.kind == ResourceKind::kSmallBlock) {
     CheckAffinityList(state, cluster, *metadata, block);
   }
@@ -142,7 +169,8 @@ Task<Status> CheckKind(State& state, ResourceKind kind) {
       CheckCluster(state, geometry, cluster, header->address, header->bytes);
     } else {
       const bool is_damage = header.error().code() == base::Code::kCorrupt;
-      state.Error(is_damage ? FindingCode::kSystemFile : FindingCode::kUnreadable,
+      state.Error(PlaceOf(kind, cluster),
+                  is_damage ? FindingCode::kSystemFile : FindingCode::kUnreadable,
                   "{} cluster {}: {}", NameOf(kind), cluster, header.error().message());
     }
   }
@@ -162,8 +190,14 @@ Task<Status> CheckResources(State& state) {
   }
   state.inodes.resize(state.fds.marked.count());
   state.last_generations.resize(state.volume().geometry(ResourceKind::kFd).cluster_count());
-  state.sub_blocks.keys.resize(state.sub_blocks.marked.count());
-  state.pb2.keys.resize(state.pb2.marked.count());
+  for (Usage* usage : {&state.sub_blocks, &state.pb2}) {
+    usage->keys.resize(usage->marked.count());
+    usage->owners.resize(usage->marked.count());
+  }
+  const uint64_t clusters =
+      state.volume().geometry(ResourceKind::kSmallBlock).cluster_count();
+  state.owned_blocks.resize(clusters);
+  state.affinity_lists.resize(clusters);
   for (const ResourceKind kind :
        {ResourceKind::kFd, ResourceKind::kSubBlock, ResourceKind::kPb2, ResourceKind::kJournal,
         ResourceKind::kLargeBlock, ResourceKind::kSmallBlock}) {

@@ -5,9 +5,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -28,6 +30,7 @@ class Bitmap {
   }
   uint64_t count() const { return count_; }
   bool Get(uint64_t index) const { return (words_[index / 64] >> (index % 64) & 1) != 0; }
+  void Clear(uint64_t index) { words_[index / 64] &= ~(uint64_t{1} << (index % 64)); }
   // Sets the bit; answers whether it was set before.
   bool Set(uint64_t index) {
     const bool before = Get(index);
@@ -44,8 +47,49 @@ class Bitmap {
 struct Usage {
   Bitmap marked;
   Bitmap seen;
-  std::vector<uint32_t> keys;  // affinity, where the kind has keys and this program checks them
+  std::vector<uint32_t> keys;    // affinity, where the kind has keys and this program checks them
+  std::vector<uint32_t> owners;  // the descriptor first seen to use it, where there are keys
 };
+
+// How many blocks of a small-block cluster belong to a descriptor.
+struct OwnedBlocks {
+  uint32_t fd = 0;
+  uint32_t block_count = 0;
+};
+
+// An address in a descriptor's map that leads to what another one uses already.
+struct DoubleUse {
+  uint32_t fd = 0;
+  uint64_t ordinal = 0;  // of the addresses in the map, pointer blocks included, in walking order
+  friend auto operator<=>(const DoubleUse&, const DoubleUse&) = default;
+};
+
+// One record of a directory.
+struct NameEntry {
+  uint32_t directory = 0;  // its address
+  uint32_t target = 0;
+  uint32_t generation = 0;
+  uint32_t type = 0;
+  uint64_t file_offset = 0;  // of the record
+};
+
+inline FindingPlace PlaceOf(FdAddress fd) {
+  FindingPlace place;
+  place.fd = fd.raw();
+  return place;
+}
+inline FindingPlace PlaceOf(ResourceKind kind, uint64_t cluster) {
+  FindingPlace place;
+  place.resource = static_cast<uint8_t>(static_cast<uint8_t>(kind) + 1);
+  place.number = cluster;
+  return place;
+}
+inline FindingPlace PlaceOfHeartbeat(uint32_t index) {
+  FindingPlace place;
+  place.number = index;
+  place.address = HeartbeatAddress(index);
+  return place;
+}
 
 // What is remembered of a descriptor until the names have been seen.
 struct InodeSummary {
@@ -55,6 +99,8 @@ struct InodeSummary {
   uint32_t name_count = 0;
   uint32_t subdirectory_count = 0;
   uint8_t type = 0;  // 0: no valid descriptor here
+
+  bool is_directory() const { return type == static_cast<uint8_t>(InodeType::kDirectory); }
 };
 
 class State {
@@ -73,16 +119,27 @@ class State {
   void Warning(FindingCode code, fmt::format_string<Args...> format, Args&&... args) {
     Add(FindingSeverity::kWarning, code, fmt::format(format, std::forward<Args>(args)...));
   }
+  // The same with where it is.
+  template <typename... Args>
+  void Error(FindingPlace place, FindingCode code, fmt::format_string<Args...> format,
+             Args&&... args) {
+    Add(FindingSeverity::kError, code, fmt::format(format, std::forward<Args>(args)...), place);
+  }
+  template <typename... Args>
+  void Warning(FindingPlace place, FindingCode code, fmt::format_string<Args...> format,
+               Args&&... args) {
+    Add(FindingSeverity::kWarning, code, fmt::format(format, std::forward<Args>(args)...), place);
+  }
   template <typename... Args>
   void Info(FindingCode code, fmt::format_string<Args...> format, Args&&... args) {
     Add(FindingSeverity::kInfo, code, fmt::format(format, std::forward<Args>(args)...));
   }
-  void Add(FindingSeverity severity, FindingCode code, std::string text) {
+  void Add(FindingSeverity severity, FindingCode code, std::string text, FindingPlace place = {}) {
     report_.error_count += severity == FindingSeverity::kError ? 1 : 0;
     report_.warning_count += severity == FindingSeverity::kWarning ? 1 : 0;
     report_.info_count += severity == FindingSeverity::kInfo ? 1 : 0;
     if (report_.findings.size() < options_.findings_max) {
-      report_.findings.push_back({severity, code, std::move(text)});
+      report_.findings.push_back({severity, code, std::move(text), place});
     }
   }
 
@@ -111,6 +168,24 @@ class State {
   std::vector<uint32_t> last_generations;  // handed out, by descriptor cluster
   std::vector<Orphan> known_orphans;       // named by journals
 
+  // What a repair needs besides the findings.
+  bool collects_names = false;
+  std::vector<NameEntry> names;            // with `collects_names`
+  std::vector<DoubleUse> double_uses;
+  bool reserved_sub_block_used = false;
+  std::vector<FdAddress> unmarked_fds;  // alive and named, but marked free
+  std::vector<std::vector<OwnedBlocks>> owned_blocks;      // by small-block cluster
+  std::vector<std::vector<OwnedBlocks>> affinity_lists;    // the same, as the clusters say
+  std::set<std::pair<ResourceKind, uint64_t>> bad_clusters;  // with bits, counts or keys to rewrite
+  std::array<uint64_t, kHeartbeatSlotCount> lock_generations{};  // the highest any lock names
+
+  void NoteHolder(uint64_t heartbeat_address, uint64_t generation) {
+    if (!IsHeartbeatAddress(heartbeat_address)) return;
+    uint64_t& highest = lock_generations[HeartbeatIndex(heartbeat_address)];
+    highest = std::max(highest, generation);
+  }
+  void NoteBadCluster(ResourceKind kind, uint64_t cluster) { bad_clusters.emplace(kind, cluster); }
+
   Usage& usage(ResourceKind kind) {
     switch (kind) {
       case ResourceKind::kFd: return fds;
@@ -127,6 +202,9 @@ class State {
   FsckOptions& options_;
   FsckReport& report_;
 };
+
+// All phases. Errors: kInterrupted only.
+base::Task<base::Status> RunPhases(State& state);
 
 // The phases, in this order. Each answers kInterrupted only.
 base::Task<base::Status> CheckHeaders(State& state);      // superblock, mark, heartbeats

@@ -6,6 +6,7 @@
 
 #include "fs/base/log.h"
 #include "vmfs/format/heartbeat_slot.h"
+#include "vmfs/format/repair_record.h"
 #include "vmfs/lock/slot_state.h"
 
 namespace vmfs {
@@ -34,6 +35,13 @@ base::Task<base::Status> MountedCore::ReadSuperblock() {
     if (!core_.options.read_only || mark.error().code() == base::Code::kVersionUnsupported) {
       co_return mark.error();
     }
+  }
+  CO_TRY(const BlockRef repair, co_await cache.Get(kRepairRecordOffset));
+  if (DecodeRepairRecord(repair->bytes(), core_.device.size_bytes())) {
+    co_return base::Error(
+        base::Code::kCorrupt,
+        fmt::format("mount {}: a repair was interrupted; run strata fsck --repair",
+                    core_.device.name()));
   }
   if (mark && !mark->may_write() && !core_.options.read_only) {
     co_return base::Error(

@@ -19,6 +19,7 @@ namespace stratad {
 inline constexpr int kExitOk = 0;
 inline constexpr int kExitFailed = 1;
 inline constexpr int kExitUsage = 2;
+inline constexpr int kExitRepaired = 3;  // fsck found problems, and none is left
 inline constexpr int kExitProblems = 4;  // fsck found some
 
 struct CommandLine {

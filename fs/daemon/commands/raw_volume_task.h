@@ -1,6 +1,7 @@
-// Work on the devices of a volume past its driver: check, info, dump.
+// Work on the devices of a volume past its driver: check, repair, info, dump.
 //
-// The devices are opened for reading, down the same stack as for a mount. Thread rule: the main
+// The devices are opened down the same stack as for a mount, for reading unless asked otherwise.
+//Thread rule: the main
 // thread. Place in the stack: the program.
 #pragma once
 
@@ -23,6 +24,7 @@ class DeviceTask {
 };
 
 // Opens the targets, runs the task, closes. Errors: those of opening, the task and closing.
-base::Status RunOnDevices(const std::vector<std::string>& targets, DeviceTask& task);
+base::Status RunOnDevices(const std::vector<std::string>& targets, DeviceTask& task,
+                          bool read_only = true);
 
 }  // namespace stratad

@@ -7,7 +7,8 @@ _strata_words() {
     mkfs) echo --help --label --size --force --no-discard --json ;;
     mount) echo --help --read-only --foreground --cache ;;
     umount) echo --help --lazy ;;
-    status | ls | fsck | 'volume info' | 'disk info') echo --help --json ;;
+    fsck) echo --help --repair --yes --json ;;
+    status | ls | 'volume info' | 'disk info') echo --help --json ;;
     cat | get | put | rm | mkdir) echo --help ;;
     disk) echo --help create info rename delete extend ;;
     'disk create') echo --help --size --format --layout --adapter ;;

@@ -1,0 +1,270 @@
+#include "vmfs/fsck/repair.h"
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "fs/base/aligned_buffer.h"
+#include "fs/base/random.h"
+#include "vmfs/fsck/repair_log.h"
+#include "vmfs/fsck/repair_work.h"
+#include "vmfs/lvm_device.h"
+
+namespace vmfs {
+namespace {
+
+using base::Result;
+using base::Status;
+using base::Task;
+using fsck::RepairWork;
+
+// Each round checks and runs stages until one has changed something; more rounds than any volume
+// needs mean that two stages undo each other.
+constexpr int kRoundsMax = 60;
+
+using Stage = Task<Status> (*)(RepairWork& work);
+constexpr Stage kStages[] = {
+    fsck::RepairSuperblock, fsck::RepairHeaders, fsck::RepairSystemFiles,
+    fsck::RepairClusters,   fsck::RepairMarks,   fsck::RepairInodes,
+    fsck::RepairDirectories, fsck::RepairNames,  fsck::RepairBitmaps,
+};
+
+// One repair of one open volume, from the check to the last flush.
+class Repair {
+ public:
+  Repair(base::Executor& executor, base::BlockDevice& volume, RepairOptions& options,
+         RepairReport& report)
+      : executor_(executor), volume_(volume), options_(options), report_(report) {}
+
+  Task<Status> Run() {
+    bool may_write = false;
+    for (bool is_complete = false; !is_complete;) {
+      work_ = std::make_unique<RepairWork>(volume_, options_, report_);
+      CO_TRY_STATUS(co_await ShowPending());
+      CO_TRY(is_complete, co_await Plan());
+      if (report_.outcome == RepairOutcome::kNothingToDo) co_return base::Ok();
+      if (!IsBetter()) {
+        report_.outcome = may_write ? RepairOutcome::kRepaired : RepairOutcome::kNotPossible;
+        report_.after = start_;
+        if (!may_write) ForgetPlan();
+        co_return base::Ok();
+      }
+      if (!may_write && options_.confirm && !options_.confirm(report_)) {
+        report_.outcome = RepairOutcome::kDeclined;
+        co_return base::Ok();
+      }
+      may_write = true;
+      CO_TRY_STATUS(co_await Apply());
+      report_.outcome = RepairOutcome::kRepaired;
+      // What was too much for one overlay goes on with what is on the disk now.
+      is_first_ = false;
+    }
+    co_return base::Ok();
+  }
+
+ private:
+  // An interrupted repair is finished first; the plan stands on its result.
+  Task<Status> ShowPending() {
+    Result<fsck::PendingRepair> pending =
+        co_await fsck::ReadPendingRepair(volume_, options_.faults.ignore_log_checksums);
+    if (!pending) {
+      if (!fsck::IsLocal(pending.error().code()) &&
+          pending.error().code() != base::Code::kChecksumMismatch) {
+        co_return pending.error();
+      }
+      MetadataBytes zeros{};
+      work_->overlay().Put(kRepairRecordOffset, zeros);
+      work_->Act(FindingCode::kRepairPending, "an earlier repair is given up: {}",
+                 pending.error().message());
+      co_return base::Ok();
+    }
+    pending_ = *std::move(pending);
+    if (!pending_.exists) co_return base::Ok();
+    for (const auto& [address, image] : pending_.images) work_->overlay().Put(address, *image);
+    MetadataBytes zeros{};
+    work_->overlay().Put(kRepairRecordOffset, zeros);
+    report_.finished_earlier_repair = true;
+    work_->Act(FindingCode::kRepairPending, "an earlier repair is finished: {} blocks",
+               pending_.images.size());
+    co_return base::Ok();
+  }
+
+  // Answers whether everything that can be repaired is in the overlay. Errors: foreign volumes, a
+  // live host, those of the check.
+  Task<Result<bool>> Plan() {
+    bool is_checked = false;
+    for (int round = 0; round < kRoundsMax; ++round) {
+      FsckReport found;
+      CO_TRY_STATUS(co_await work_->Check(found));
+      if (!is_checked) {
+        is_checked = true;
+        CO_TRY_STATUS(co_await Begin(found));
+      }
+      report_.after = std::move(found);
+      if (report_.after.is_clean() && !report_.after.is_dirty) break;
+      CO_TRY(const bool changed, co_await RunStages());
+      if (!changed) break;
+      if (work_->overlay().blocks().size() > options_.overlay_blocks_max) co_return false;
+    }
+    if (work_->overlay().change_count() == 0) {
+      report_.outcome = report_.after.is_clean() ? RepairOutcome::kNothingToDo
+                                                 : RepairOutcome::kNotPossible;
+    }
+    co_return true;
+  }
+
+  // The first look at the volume: may it be repaired at all, and what is wrong with it?
+  Task<Status> Begin(FsckReport& found) {
+    start_ = found;
+    if (is_first_) {
+      report_.before = found;
+      report_.outcome = RepairOutcome::kNotPossible;
+    }
+    if (work_->state() == nullptr) co_return base::Ok();
+    RawVolume& raw = work_->volume();
+    if (!raw.is_ours()) {
+      co_return base::Error(base::Code::kReadOnly,
+                            "repair: not written by Strata; such volumes are never changed");
+    }
+    if (!raw.mark() && raw.mark().error().code() == base::Code::kVersionUnsupported) {
+      co_return raw.mark().error();
+    }
+    if (found.is_dirty && !options_.hosts_are_dead) CO_TRY_STATUS(co_await WatchHosts());
+    co_return base::Ok();
+  }
+
+  // Slots in use that change while they are watched belong to hosts that live.
+  Task<Status> WatchHosts() {
+    CO_TRY(const std::vector<std::byte> before, co_await ReadHeartbeats());
+    for (uint64_t waited = 0; waited < options_.watch_us; waited += kPollMicroseconds) {
+      co_await executor_.Sleep(kPollMicroseconds);
+      if (options_.check.is_canceled && options_.check.is_canceled()) {
+        co_return base::Error(base::Code::kInterrupted, "repair: interrupted");
+      }
+      CO_TRY(const std::vector<std::byte> now, co_await ReadHeartbeats());
+      if (now == before) continue;
+      co_return base::Error(base::Code::kBusy, "repair: a live host uses the volume");
+    }
+    co_return base::Ok();
+  }
+
+  Task<Result<std::vector<std::byte>>> ReadHeartbeats() {
+    std::vector<std::byte> bytes(kHeartbeatSlotCount * uint64_t{kMetadataBlockBytes});
+    base::AlignedBuffer buffer(kFileBlockBytes);
+    for (uint64_t done = 0; done < bytes.size(); done += kFileBlockBytes) {
+      const base::IoVec piece = buffer.piece();
+      const base::IoRequest request{kHeartbeatOffset + done,
+                                    std::span<const base::IoVec>(&piece, 1)};
+      CO_TRY_STATUS(co_await volume_.Read(request));
+      std::ranges::copy(buffer.span(), bytes.begin() + static_cast<std::ptrdiff_t>(done));
+    }
+    co_return bytes;
+  }
+
+  // Runs stages until one has changed the overlay.
+  Task<Result<bool>> RunStages() {
+    for (const Stage stage : kStages) {
+      const uint64_t changes = work_->overlay().change_count();
+      CO_TRY_STATUS(co_await stage(*work_));
+      if (work_->overlay().change_count() != changes) co_return true;
+    }
+    co_return false;
+  }
+
+  // A whole check is better than one that had to stop; then errors count, then warnings.
+  bool IsBetter() const {
+    if (work_->overlay().blocks().empty() && work_->overlay().copies().empty()) return false;
+    const auto rank = [](const FsckReport& report) {
+      return std::tuple(report.is_whole ? 0 : 1, report.error_count, report.warning_count,
+                        report.is_dirty ? 1 : 0);
+    };
+    return pending_.exists || rank(report_.after) < rank(start_);
+  }
+
+  void ForgetPlan() {
+    report_.actions.clear();
+    report_.action_count = 0;
+    report_.counters = {};
+  }
+
+  // Free file blocks of the repaired volume that were free before as well.
+  std::vector<uint64_t> ChooseChunks(uint64_t count) {
+    std::vector<uint64_t> chunks;
+    fsck::State* state = work_->state();
+    if (state == nullptr) return chunks;
+    const fsck::Usage& blocks = state->blocks;
+    for (uint64_t block = blocks.marked.count(); block-- > 0 && chunks.size() < count;) {
+      const uint64_t address = block * kFileBlockBytes;
+      const bool exists = address + kFileBlockBytes <= volume_.size_bytes();
+      const bool is_copy = std::ranges::any_of(
+          work_->overlay().copies(), [&](const auto& copy) { return copy.to == address; });
+      const auto written = work_->overlay().blocks().lower_bound(address);
+      const bool is_written = written != work_->overlay().blocks().end() &&
+                              written->first < address + kFileBlockBytes;
+      if (exists && !is_copy && !is_written && !blocks.marked.Get(block) &&
+          !blocks.seen.Get(block)) {
+        chunks.push_back(address);
+      }
+    }
+    return chunks;
+  }
+
+  Task<Status> Apply() {
+    if (pending_.exists) {
+      CO_TRY_STATUS(co_await fsck::FinishRepair(volume_, pending_, options_.faults));
+    }
+    const uint64_t image_count = work_->overlay().blocks().size();
+    report_.counters.blocks_written += image_count;
+    if (image_count == 0) co_return base::Ok();
+    const std::vector<uint64_t> chunks = ChooseChunks(fsck::ChunksNeeded(image_count));
+    RepairIdentity identity;
+    if (work_->state() != nullptr) identity.volume_uuid = work_->volume().superblock().uuid;
+    identity.number = executor_.random().Next();
+    co_return co_await fsck::WriteRepair(volume_, work_->overlay(), &identity, chunks,
+                                         options_.faults);
+  }
+
+  static constexpr uint64_t kPollMicroseconds = 500'000;
+
+  base::Executor& executor_;
+  base::BlockDevice& volume_;
+  RepairOptions& options_;
+  RepairReport& report_;
+  std::unique_ptr<RepairWork> work_;
+  fsck::PendingRepair pending_;
+  FsckReport start_;  // of the volume as it is on the disk
+  bool is_first_ = true;
+};
+
+}  // namespace
+
+std::string_view NameOf(RepairOutcome outcome) {
+  switch (outcome) {
+    case RepairOutcome::kNothingToDo: return "nothing to do";
+    case RepairOutcome::kDeclined: return "declined";
+    case RepairOutcome::kNotPossible: return "not possible";
+    case RepairOutcome::kRepaired: return "repaired";
+  }
+  return "unknown";
+}
+
+Task<Result<RepairReport>> RepairVolume(base::Executor& executor, base::BlockDevice& volume,
+                                        RepairOptions& options) {
+  RepairReport report;
+  Repair repair(executor, volume, options, report);
+  CO_TRY_STATUS(co_await repair.Run());
+  co_return report;
+}
+
+Task<Result<RepairReport>> RepairDevices(base::Executor& executor,
+                                         std::span<base::BlockDevice* const> devices,
+                                         RepairOptions& options) {
+  CO_TRY(LvmVolume lvm, co_await ReadLvm(devices));
+  const std::unique_ptr<base::BlockDevice> volume =
+      MakeLvmDevice(devices, std::move(lvm.runs), lvm.uuid.ToString());
+  CO_TRY(RepairReport report, co_await RepairVolume(executor, *volume, options));
+  co_return report;
+}
+
+}  // namespace vmfs
