@@ -1,6 +1,7 @@
 """Checks a whole volume: every structure by itself, then everything against everything that names it."""
 
 import array
+import struct
 
 from allocation import LOCK_TYPES, Allocation, checked_clusters
 from block_maps import PB2, SUB, BlockMap
@@ -41,6 +42,7 @@ class Checker:
         self.check_heartbeats()
         for name in (*LOCK_TYPES, b".pbc.sf"):
             self.check_resource_header(name)
+        self.check_places()
         self.check_large_blocks()
         self.check_journals()
         self.check_descriptors()
@@ -189,7 +191,7 @@ class Checker:
                 records = DirectoryCheck(directory, descriptor, self.strict, self.report).run()
                 self.check_names(descriptor, directory, records)
                 names += len(records)
-            except Damaged as error:
+            except (Damaged, struct.error, IndexError) as error:
                 self.report(f"directory {address:#x}: {error}")
         self.counts["folders"], self.counts["names"] = len(self.descriptors.folders), names
 
@@ -214,6 +216,18 @@ class Checker:
     def check_descriptor_uses(self):
         for problem in self.descriptors.check_uses():
             self.report(problem)
+
+    def check_places(self):
+        """The places that readers know by heart, before they can read any map."""
+        descriptors = self.file_system.resources[b".fdc.sf"]
+        if descriptors.item_place(0, 0) != self.superblock.root_place:
+            self.report(f".fdc.sf: the root's descriptor lies at {descriptors.item_place(0, 0):#x}")
+        header = self.file_system.descriptor(SYSTEM_ADDRESSES[b".vh.sf"])
+        if list(self.file_system.map(header).runs()) != [(0, 0, self.superblock.descriptor_base)]:
+            self.report(".vh.sf: does not own the blocks in front of .fdc.sf")
+        devices = self.file_system.descriptor(SYSTEM_ADDRESSES[b".sdd.sf"])
+        if (self.superblock.sdd_place, self.superblock.sdd_address) != (devices.lock.place, devices.address):
+            self.report("superblock: .sdd.sf lies elsewhere")
 
     def check_rules(self):
         """What else the rules for volumes of ours ask for."""

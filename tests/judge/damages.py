@@ -199,6 +199,7 @@ DAMAGES = {
     "a sub-block with another owner": (wrong_sub_block_owner, "has the affinity key"),
     "a wrong affinity count": (wrong_cluster_field(AFFINITY_LIST + 4, b"\x63"), "affinity list adds up to"),
     "a wrong free count": (wrong_cluster_field(FREE_COUNT, b"\x07\x00"), "7 free items"),
+    "a superblock that looks for .sdd.sf elsewhere": (lambda damager: damager.put(OFFSET + 0x105, b"\x01"), ".sdd.sf lies"),
     "a lock that is held": (hold_a_lock, "locked in mode 1"),
     "a heartbeat in use": (hold_a_heartbeat, "heartbeat 77"),
     "a transaction in the journal": (leave_a_transaction, "slots are not empty"),

@@ -2,8 +2,8 @@
 
 from damage import Damaged
 from descriptors import FOLDER, SYSTEM
-from directories import (BUCKETS, HEADER_BYTES, LINKS, MAP, NAME_MAX, PER_MAP_BLOCK, RECORD_BYTES, RECORDS, SYSTEM_NAMES,
-                         Block, Record, bucket_of, name_hash)
+from directories import (BUCKETS, HEADER_BYTES, LINKS, MAP, NAME_MAX, PER_MAP_BLOCK, RECORD_BYTES, RECORDS, ROOT_BUCKETS,
+                         SYSTEM_NAMES, Block, Record, bucket_of, name_hash)
 
 _NO_RECORD = bytes(RECORD_BYTES)
 _HAS_FREE, _NEVER_WRITTEN = 4, 8
@@ -150,8 +150,8 @@ class DirectoryCheck:
         hash_value = name_hash(name)
         if record.hash != (0 if is_system else hash_value & 0xFFFFFFFF):
             self.report(f"{name!r}: hash {record.hash:#x} in its record")
-        bucket = bucket_of(name, self.directory.is_root) if is_system else hash_value % (15973 if self.directory.is_root
-                                                                                        else BUCKETS)
+        buckets = ROOT_BUCKETS if self.directory.is_root else BUCKETS
+        bucket = bucket_of(name, True) if is_system else hash_value % buckets
         if path is None:
             self.report(f"{name!r}: bucket {bucket} does not lead to it")
         elif path[0] != bucket or path[1] not in (None, hash_value >> 16 & 0xFFFF):

@@ -11,6 +11,7 @@ Give all images of a volume of several extents. --json prints one JSON value.
 """
 
 import json
+import struct
 import sys
 
 from checker import Checker
@@ -85,7 +86,7 @@ def main():
             print(json.dumps(list(result) if command == "tree" else result, indent=1))
         else:
             show(command, result)
-    except (Damaged, OSError) as error:
+    except (Damaged, OSError, struct.error, IndexError) as error:
         sys.exit(f"second_reader: {error}")
     return 1 if command == "check" and result["problems"] else 0
 

@@ -1,7 +1,7 @@
 """What the tests of large things share: times, the daemon's memory, and the judgement at the end of each.
 
-Every test ends the same way: unmount, a clean `strata fsck`, mounted again, contents as before, and, where it can open the
-volume, the same names through `vmfs6-fuse` (it knows at most 40,792 descriptors and 18.8 TiB).
+Every test ends the same way: unmount, a clean `strata fsck`, a clean check by the second decoder, mounted again, contents as
+before, and, where it can open the volume, the same names through `vmfs6-fuse` (it knows at most 40,792 descriptors and 18.8 TiB).
 """
 
 import contextlib
@@ -9,6 +9,7 @@ import os
 import subprocess
 import time
 
+import second_reader_view
 from strata_mount import Volume, run
 
 MIB, GIB, TIB = 1 << 20, 1 << 30, 1 << 40
@@ -82,7 +83,7 @@ class ScaleVolume(Volume):
                 run(self.strata, "umount", self.mount_point)
 
     def check(self):
-        """Runs the checker, which must find nothing, and prints what it took."""
+        """Runs both checkers, which must find nothing, and prints what they took."""
         checker = subprocess.Popen([self.strata, "fsck", *self.images], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         started = time.monotonic()
         output = checker.stdout.read().decode(errors="replace")
@@ -90,6 +91,9 @@ class ScaleVolume(Volume):
         checker.returncode = os.waitstatus_to_exitcode(status)
         say("fsck", f"{time.monotonic() - started:9.3f} s {usage.ru_maxrss / 1024:10,.0f} MiB")
         self.expect(checker.returncode == 0, f"fsck ends with {checker.returncode}:\n{output[-3000:]}")
+        with timed("check by the second decoder"):
+            for problem in second_reader_view.check(self.images):
+                self.expect(False, f"second decoder: {problem}")
 
     def check_by_other_reader(self, folder, names):
         """vmfs6-fuse must list the same names in that folder."""
