@@ -7,6 +7,7 @@ find every structure sound and every name, attribute and byte as written.
 """
 
 import contextlib
+import hashlib
 import os
 import time
 
@@ -24,6 +25,24 @@ SPARSE_FILES = {
     "single": (2 * TIB, [0, 9 * GIB - 1, 2 * TIB - 100_000]),
     "double": (62 * TIB, [5, 3 * TIB + 17, 31 * TIB - 50_000, 62 * TIB - 100_000]),
 }
+
+
+class PlainBytes:
+    """The content of a small file: what SparseBytes does, in as much memory as there are bytes."""
+
+    def __init__(self, data):
+        self.data, self.size = data, len(data)
+        self.chunks = {}
+
+    def read(self, offset, length):
+        return self.data[offset:offset + length]
+
+    def digest(self):
+        return hashlib.sha256(self.data).hexdigest()
+
+    def data_chunks(self):
+        """None: small files have no holes to look for."""
+        return []
 
 
 class WideVolume(strata_mount.Volume):
@@ -67,24 +86,27 @@ def fill(root, seed, entries, files):
         filler.file(f"maps/{name}", size, offsets, length=100_000)
     filler.folder("wide")
     for number in range(entries):
-        filler.file(f"wide/entry number {number}", filler.chance.choice(SIZES) if number % 10 == 0 else number % 7)
+        _small_file(filler, f"wide/entry number {number}", filler.chance.choice(SIZES) if number % 10 == 0 else number % 7)
     for number in range(files):
         folder = f"folder-{number // FILES_PER_FOLDER}"
         if number % FILES_PER_FOLDER == 0:
             filler.folder(folder)
-        filler.file(f"{folder}/file-{number}", filler.chance.choice(SIZES))
-    for number in range(0, entries, 3):
-        _remove(filler, f"wide/entry number {number}")
-    for number in range(0, entries, 6):
-        filler.file(f"wide/again {number}", number % 11)
+        _small_file(filler, f"{folder}/file-{number}", filler.chance.choice(SIZES))
+    for number in range(0, entries, 30):
+        os.remove(filler.place(f"wide/entry number {number}"))
+        del filler.tree.nodes[f"wide/entry number {number}"]
+    for number in range(0, entries, 60):
+        _small_file(filler, f"wide/again {number}", number % 11)
     filler.symlink("maps/link", "../wide")
     filler.tree.record_attributes(root)
     return filler.tree
 
 
-def _remove(filler, path):
-    os.remove(filler.place(path))
-    del filler.tree.nodes[path]
+def _small_file(filler, path, size):
+    data = filler.chance.randbytes(size)
+    with open(filler.place(path), "xb", buffering=0) as file:
+        file.write(data)
+    filler.tree.add(path, "file", content=PlainBytes(data))
 
 
 def timed(what, ask):
