@@ -22,6 +22,8 @@ namespace base {
 namespace {
 
 constexpr uint32_t kBlockBytes = 512;
+// A copy this long takes longer than handing it to another thread.
+constexpr uint64_t kWorkerBytesMin = 256 * 1024;
 constexpr uint64_t kZeroChunkBytes = 1 << 20;
 constexpr uint64_t kLockRetryUsMin = 20;
 constexpr uint64_t kLockRetryUsMax = 2000;
@@ -157,6 +159,13 @@ class RawFile final : public BlockDevice {
   bool is_direct() const { return target_.is_direct; }
 
  private:
+  // Without direct I/O the kernel copies, in the thread that asks. While others wait for it, long
+  // copies are better made beside it.
+  UringExecutor::Runner RunnerOf(uint64_t size_bytes) const {
+    const bool apart = !target_.is_direct && size_bytes >= kWorkerBytesMin && calls_.count() > 1;
+    return apart ? UringExecutor::Runner::kWorker : UringExecutor::Runner::kSubmitter;
+  }
+
   Status CheckChange(const char* verb, uint64_t offset_bytes, uint64_t length_bytes) const;
   Status CheckCompare(uint64_t offset_bytes, uint64_t expected_bytes,
                       uint64_t replacement_bytes) const;
@@ -201,8 +210,8 @@ Task<Status> RawFile::Read(IoRequest request) {
   const uint64_t size = request.size_bytes();
   CO_TRY_STATUS(CheckDeviceRange(*this, "read", request.offset_bytes, size));
   const CallCounter::Scope scope(calls_);
-  const int result =
-      co_await executor_.Readv(target_.descriptor, request.buffers, request.offset_bytes);
+  const int result = co_await executor_.Readv(target_.descriptor, request.buffers,
+                                              request.offset_bytes, RunnerOf(size));
   if (result >= 0 && static_cast<uint64_t>(result) == size) co_return Ok();
   const Status status = co_await Finish(request, /*is_write=*/false, result);
   co_return status;
@@ -213,7 +222,7 @@ Task<Status> RawFile::Write(IoRequest request) {
   CO_TRY_STATUS(CheckChange("write", request.offset_bytes, size));
   const CallCounter::Scope scope(calls_);
   const int result = co_await executor_.Writev(target_.descriptor, request.buffers,
-                                               request.offset_bytes, request.fua);
+                                               request.offset_bytes, request.fua, RunnerOf(size));
   if (result >= 0 && static_cast<uint64_t>(result) == size) co_return Ok();
   const Status status = co_await Finish(request, /*is_write=*/true, result);
   co_return status;

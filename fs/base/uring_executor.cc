@@ -4,6 +4,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <ctime>
 #include <string>
 #include <utility>
@@ -32,6 +33,12 @@ constexpr uint64_t kSourceTag = 3;
 constexpr int kSourceShift = 3;
 
 constexpr uint32_t kCompletionEntries = 8192;
+
+// A source with nothing for this many rounds, some 50 us, is left to the ring's poll.
+constexpr uint32_t kQuietRoundsMax = 256;
+
+// After so many answers the next round looks for new requests, which fill the device again.
+constexpr size_t kResumesPerRoundMax = 8;
 
 // A wait this short would have been spared by spinning; one this long shows an idle program.
 constexpr uint64_t kLongWaitMicroseconds = 1000;
@@ -79,11 +86,20 @@ Error SetupError(int errno_value) {
   return ErrnoError(errno_value, "create an io_uring");
 }
 
+void PrepareCommand(io_uring_sqe* entry, int descriptor, uint32_t command,
+                    std::span<const std::byte> arguments, const iovec* pieces, unsigned count) {
+  io_uring_prep_rw(IORING_OP_URING_CMD, entry, descriptor, pieces, count, 0);
+  entry->cmd_op = command;
+  std::memset(entry->cmd, 0, UringExecutor::kCommandBytesMax);
+  std::memcpy(entry->cmd, arguments.data(), arguments.size());
+}
+
 }  // namespace
 
 struct UringExecutor::Ring {
   io_uring ring{};
   bool exists = false;
+  bool has_commands = false;
 
   Ring() = default;
   Ring(const Ring&) = delete;
@@ -115,7 +131,7 @@ Result<std::unique_ptr<UringExecutor>> UringExecutor::Create(const Options& opti
   // From the best the kernel may know to what every kernel with io_uring knows.
   constexpr std::array<unsigned, 3> kFlagSets = {
       IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG |
-          IORING_SETUP_SUBMIT_ALL,
+          IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SQE128,
       IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL, 0};
   auto ring = std::make_unique<Ring>();
   int result = -EINVAL;
@@ -124,6 +140,7 @@ Result<std::unique_ptr<UringExecutor>> UringExecutor::Create(const Options& opti
     parameters.flags = kFlagSets[i] | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
     parameters.cq_entries = std::max(kCompletionEntries, 2 * options.queue_entries);
     result = io_uring_queue_init_params(options.queue_entries, &ring->ring, &parameters);
+    ring->has_commands = (parameters.flags & IORING_SETUP_SQE128) != 0;
   }
   if (result < 0) return SetupError(-result);
   ring->exists = true;
@@ -168,15 +185,16 @@ bool UringExecutor::CancelAt(uint64_t deadline_us, std::coroutine_handle<> handl
 }
 
 bool UringExecutor::RunOnce(bool may_wait) {
-  CHECK(running_.empty());  // no coroutine may run the loop that runs it
+  CHECK(!std::exchange(in_round_, true));  // no coroutine may run the loop that runs it
   ++round_count_;
   bool progress = DrainSources();
   progress |= TakePosts();
   progress |= RunReady();
   progress |= SubmitAndReap();
   progress |= FireTimers();
+  in_round_ = false;
   const bool spin = SpinPays(progress);
-  if (progress || !ready_.empty()) return true;
+  if (progress || !ready_.empty() || !running_.empty()) return true;
   if (!HasFuture()) return false;
   if (may_wait && !spin) WaitForEvents();
   return true;
@@ -188,7 +206,11 @@ bool UringExecutor::DrainSources() {
   draining_ = true;
   // By index: Drain may add sources (met in this round) and remove some (their entry is emptied).
   for (size_t i = 0; i < sources_.size(); ++i) {
-    if (sources_[i].source) progress |= sources_[i].source->Drain();
+    if (!sources_[i].source || sources_[i].armed) continue;
+    const bool drained = sources_[i].source->Drain();
+    progress |= drained;
+    sources_[i].quiet_rounds = drained ? 0 : sources_[i].quiet_rounds + 1;
+    if (sources_[i].source && sources_[i].quiet_rounds >= kQuietRoundsMax) Arm(sources_[i]);
   }
   draining_ = false;
   if (std::exchange(sources_removed_, false)) {
@@ -204,10 +226,14 @@ bool UringExecutor::TakePosts() {
 }
 
 bool UringExecutor::RunReady() {
-  if (ready_.empty()) return false;
-  running_.swap(ready_);
-  for (const std::coroutine_handle<> handle : running_) handle.resume();
-  running_.clear();
+  if (running_.empty()) running_.swap(ready_);
+  if (running_.empty()) return false;
+  const size_t end = std::min(running_.size(), run_count_ + kResumesPerRoundMax);
+  while (run_count_ < end) running_[run_count_++].resume();
+  if (run_count_ == running_.size()) {
+    running_.clear();
+    run_count_ = 0;
+  }
   return true;
 }
 
@@ -260,7 +286,9 @@ void UringExecutor::Complete(uint64_t user_data, int result) {
       return;
     case kSourceTag:
       for (SourceEntry& entry : sources_) {
-        if (entry.id == user_data >> kSourceShift) entry.armed = false;
+        if (entry.id != user_data >> kSourceShift) continue;
+        entry.armed = false;
+        entry.quiet_rounds = 0;
       }
       return;
     default: return;
@@ -303,6 +331,14 @@ void UringExecutor::WaitForEvents() {
   }
 }
 
+void UringExecutor::Arm(SourceEntry& source) {
+  source.armed = true;  // first: making room in the ring may complete it already
+  const uint64_t user_data = source.id << kSourceShift | kSourceTag;
+  io_uring_sqe* entry = ring_->NextEntry(*this);
+  io_uring_prep_poll_add(entry, static_cast<unsigned>(source.descriptor), POLLIN);
+  io_uring_sqe_set_data64(entry, user_data);
+}
+
 void UringExecutor::ArmPolls() {
   if (!mailbox_armed_) {
     io_uring_sqe* entry = ring_->NextEntry(*this);
@@ -311,11 +347,7 @@ void UringExecutor::ArmPolls() {
     mailbox_armed_ = true;
   }
   for (SourceEntry& source : sources_) {
-    if (source.armed) continue;
-    io_uring_sqe* entry = ring_->NextEntry(*this);
-    io_uring_prep_poll_add(entry, static_cast<unsigned>(source.descriptor), POLLIN);
-    io_uring_sqe_set_data64(entry, source.id << kSourceShift | kSourceTag);
-    source.armed = true;
+    if (!source.armed) Arm(source);
   }
   if (io_uring_sq_ready(&ring_->ring) > 0) (void)io_uring_submit_and_get_events(&ring_->ring);
 }
@@ -372,22 +404,29 @@ void UringExecutor::Start(UringOperation& operation) {
     case UringOperation::Kind::kPoll:
       io_uring_prep_poll_add(entry, descriptor, operation.flags_);
       break;
+    case UringOperation::Kind::kCommand:
+      PrepareCommand(entry, descriptor, operation.flags_, operation.arguments_, pieces,
+                     piece_count);
+      break;
   }
+  if (operation.on_worker_) io_uring_sqe_set_flags(entry, IOSQE_ASYNC);
   io_uring_sqe_set_data(entry, &operation);
   ++operations_in_flight_;
 }
 
 UringOperation UringExecutor::Readv(int descriptor, std::span<const IoVec> buffers,
-                                    uint64_t offset_bytes) {
+                                    uint64_t offset_bytes, Runner runner) {
   UringOperation operation(*this, UringOperation::Kind::kRead, descriptor);
+  operation.on_worker_ = runner == Runner::kWorker;
   operation.buffers_ = buffers;
   operation.offset_bytes_ = offset_bytes;
   return operation;
 }
 
 UringOperation UringExecutor::Writev(int descriptor, std::span<const IoVec> buffers,
-                                     uint64_t offset_bytes, bool durable) {
+                                     uint64_t offset_bytes, bool durable, Runner runner) {
   UringOperation operation(*this, UringOperation::Kind::kWrite, descriptor);
+  operation.on_worker_ = runner == Runner::kWorker;
   operation.buffers_ = buffers;
   operation.offset_bytes_ = offset_bytes;
   operation.flags_ = durable ? RWF_DSYNC : 0;
@@ -407,6 +446,21 @@ UringOperation UringExecutor::Fallocate(int descriptor, int mode, uint64_t offse
   operation.offset_bytes_ = offset_bytes;
   operation.length_bytes_ = length_bytes;
   return operation;
+}
+
+UringOperation UringExecutor::Command(int descriptor, uint32_t command,
+                                      std::span<const std::byte> arguments,
+                                      std::span<const IoVec> pieces) {
+  CHECK(has_commands() && arguments.size() <= kCommandBytesMax);
+  UringOperation operation(*this, UringOperation::Kind::kCommand, descriptor);
+  operation.flags_ = command;
+  operation.arguments_ = arguments;
+  operation.buffers_ = pieces;
+  return operation;
+}
+
+bool UringExecutor::has_commands() const {
+  return ring_->has_commands;
 }
 
 UringOperation UringExecutor::PollIn(int descriptor) {
@@ -429,7 +483,8 @@ void UringExecutor::CancelAll(int descriptor) {
 }
 
 void UringExecutor::AddSource(Source& source) {
-  sources_.push_back({&source, source.descriptor(), next_source_id_++, /*armed=*/false});
+  sources_.push_back({&source, source.descriptor(), next_source_id_++, /*armed=*/false,
+                      /*quiet_rounds=*/0});
 }
 
 void UringExecutor::RemoveSource(Source& source) {

@@ -1,9 +1,11 @@
 // `UringExecutor`: the production executor, one thread around one io_uring.
 //
-// A round of its loop: drain the sources, run what is ready, submit once, reap once, fire timers.
-// When a round found nothing to do it spins for up to 50 us as long as that has paid off lately,
-// then waits in the ring for a completion, a source, a post from another thread or a timer. An
-// idle executor sleeps until its next timer.
+// A round of its loop: drain the sources, run a few of the ready, submit once, reap once, fire
+// timers. Rounds are kept short, so that a device gets its next work while the answers to its last
+// are still being handled. When a round found nothing to do it spins for up to 50 us as long as
+// that has paid off lately, then waits in the ring for a completion, a source, a post from another
+// thread or a timer. A source that was quiet for some hundred rounds costs nothing until the ring
+// sees it readable. An idle executor sleeps until its next timer.
 //
 // Thread rule: created, used and destroyed on one thread (after any fork: the ring belongs to the
 // thread that made it); only `PostFromAnyThread` may be called elsewhere. Place in the stack: under
@@ -36,8 +38,8 @@ class Source {
   // Becomes readable when `Drain` would find something. The same for the source's whole life.
   virtual int descriptor() const = 0;
 
-  // Takes what is there without blocking, a bounded batch at a time. Returns whether it did
-  // anything. Called in every round; may post, spawn, and remove sources (also itself).
+  // Takes what is there without blocking, a small batch at a time. Returns whether it did anything.
+  // Called in every round while that pays; may post, spawn, and remove sources (also itself).
   virtual bool Drain() = 0;
 };
 
@@ -54,7 +56,7 @@ class [[nodiscard]] UringOperation {
 
  private:
   friend class UringExecutor;
-  enum class Kind : uint8_t { kRead, kWrite, kSync, kAllocate, kPoll };
+  enum class Kind : uint8_t { kRead, kWrite, kSync, kAllocate, kPoll, kCommand };
 
   UringOperation(UringExecutor& executor, Kind kind, int descriptor)
       : executor_(executor), kind_(kind), descriptor_(descriptor) {}
@@ -62,11 +64,13 @@ class [[nodiscard]] UringOperation {
   UringExecutor& executor_;
   Kind kind_;
   int descriptor_;
+  bool on_worker_ = false;
   uint32_t flags_ = 0;
   int result_ = 0;
   uint64_t offset_bytes_ = 0;
   uint64_t length_bytes_ = 0;
   std::span<const IoVec> buffers_;
+  std::span<const std::byte> arguments_;  // of a command
   std::coroutine_handle<> waiter_;
 };
 
@@ -110,17 +114,31 @@ class UringExecutor final : public Executor {
   // The kernel's readv(2), preadv(2) at `offset_bytes`; kNoOffset for sockets and pipes. The array
   // of pieces and their memory belong to the caller until the answer. May be short.
   static constexpr uint64_t kNoOffset = ~uint64_t{0};
-  UringOperation Readv(int descriptor, std::span<const IoVec> buffers, uint64_t offset_bytes);
+  enum class Runner : uint8_t {
+    kSubmitter,  // this thread, as far as it need not wait
+    kWorker,     // a thread of the kernel: for long copies, while this thread goes on
+  };
+  UringOperation Readv(int descriptor, std::span<const IoVec> buffers, uint64_t offset_bytes,
+                       Runner runner = Runner::kSubmitter);
 
   // As Readv; with `durable` the data is on the medium when answered (RWF_DSYNC).
   UringOperation Writev(int descriptor, std::span<const IoVec> buffers, uint64_t offset_bytes,
-                        bool durable = false);
+                        bool durable = false, Runner runner = Runner::kSubmitter);
 
   // fsync(2), or fdatasync(2) with `data_only`.
   UringOperation Fsync(int descriptor, bool data_only);
 
   // fallocate(2) with the kernel's mode bits.
   UringOperation Fallocate(int descriptor, int mode, uint64_t offset_bytes, uint64_t length_bytes);
+
+  // A command that the file's driver defines itself (IORING_OP_URING_CMD), with up to 80 bytes of
+  // arguments, which are copied, and pieces of memory. Only where `has_commands()`.
+  static constexpr size_t kCommandBytesMax = 80;
+  UringOperation Command(int descriptor, uint32_t command, std::span<const std::byte> arguments,
+                         std::span<const IoVec> pieces);
+
+  // Whether this kernel's ring carries commands (5.19 and later).
+  bool has_commands() const;
 
   // Answers the poll(2) events once the descriptor is readable (writable), or -ECANCELED.
   UringOperation PollIn(int descriptor);
@@ -166,7 +184,8 @@ class UringExecutor final : public Executor {
     Source* source;
     int descriptor;
     uint64_t id;  // never used twice: a late completion of a removed source finds nobody
-    bool armed;   // a one-shot poll of the descriptor is in the ring
+    bool armed;   // a one-shot poll is in the ring: nothing is there before it ends
+    uint32_t quiet_rounds;  // how often in a row it had nothing
   };
 
   UringExecutor(const Options& options, std::unique_ptr<Ring> ring,
@@ -183,6 +202,7 @@ class UringExecutor final : public Executor {
   bool HasFuture() const;
   bool SpinPays(bool progress);
   void WaitForEvents();
+  void Arm(SourceEntry& source);
   void ArmPolls();
   void WaitInRing();
 
@@ -194,7 +214,9 @@ class UringExecutor final : public Executor {
   bool mailbox_armed_ = false;
 
   std::vector<std::coroutine_handle<>> ready_;
-  std::vector<std::coroutine_handle<>> running_;  // the batch of this round; kept for its memory
+  std::vector<std::coroutine_handle<>> running_;  // what was ready some rounds ago
+  size_t run_count_ = 0;                          // how many of them have been resumed
+  bool in_round_ = false;
   std::multimap<uint64_t, std::coroutine_handle<>> timers_;  // by deadline, then as they were set
   std::vector<SourceEntry> sources_;
   uint64_t next_source_id_ = 1;

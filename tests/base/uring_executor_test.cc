@@ -225,6 +225,81 @@ TEST(UringExecutor, IdleSourceCostsNoProcessor) {
   executor->RemoveSource(source);
 }
 
+Task<void> Post(UringExecutor& executor, int times) {
+  for (int i = 0; i < times; ++i) co_await executor.Yield();
+}
+
+// Counts how often it is asked.
+class QuietSource final : public Source {
+ public:
+  int descriptor() const override { return echo_.descriptor(); }
+
+  bool Drain() override {
+    ++asked_count_;
+    return echo_.Drain();
+  }
+
+  EchoSource& echo() { return echo_; }
+
+  uint64_t asked_count() const { return asked_count_; }
+
+ private:
+  EchoSource echo_;
+  uint64_t asked_count_ = 0;
+};
+
+TEST(UringExecutor, LeavesAQuietSourceToTheRingUntilItIsReadable) {
+  auto executor = MakeExecutor();
+  QuietSource source;
+  executor->AddSource(source);
+  RunSync(*executor, Post(*executor, 10'000));
+  EXPECT_LT(source.asked_count(), 1000u);
+  for (uint64_t answered = 1; answered < 4; ++answered) {
+    source.echo().Request(1);
+    RunSync(*executor, Post(*executor, 2000));
+    EXPECT_EQ(source.echo().drained(), answered);
+  }
+  executor->RemoveSource(source);
+  while (executor->RunOnce(/*may_wait=*/true)) continue;
+}
+
+TEST(UringExecutor, LooksAtSourcesWhileMuchIsReady) {
+  auto executor = MakeExecutor();
+  QuietSource source;
+  executor->AddSource(source);
+  for (int i = 0; i < 400; ++i) executor->Spawn(Post(*executor, 1));
+  const uint64_t before = source.asked_count();
+  for (int round = 0; round < 10; ++round) executor->RunOnce(/*may_wait=*/false);
+  EXPECT_EQ(source.asked_count(), before + 10);
+  executor->RemoveSource(source);
+  while (executor->RunOnce(/*may_wait=*/true)) continue;
+}
+
+Task<void> TransferByWorker(UringExecutor& executor, int descriptor, std::span<std::byte> bytes,
+                            bool is_write, int& result) {
+  const IoVec piece{bytes.data(), bytes.size()};
+  if (is_write) {
+    result = co_await executor.Writev(descriptor, {&piece, 1}, 0, /*durable=*/false,
+                                      UringExecutor::Runner::kWorker);
+  } else {
+    result = co_await executor.Readv(descriptor, {&piece, 1}, 0, UringExecutor::Runner::kWorker);
+  }
+}
+
+TEST(UringExecutor, TransfersOnAThreadOfTheKernelToo) {
+  auto executor = MakeExecutor();
+  const int file = memfd_create("transfer", MFD_CLOEXEC);
+  std::vector<std::byte> written(1 << 20, std::byte{0x5a});
+  std::vector<std::byte> read_back(written.size());
+  int result = 0;
+  RunSync(*executor, TransferByWorker(*executor, file, written, /*is_write=*/true, result));
+  EXPECT_EQ(result, static_cast<int>(written.size()));
+  RunSync(*executor, TransferByWorker(*executor, file, read_back, /*is_write=*/false, result));
+  EXPECT_EQ(result, static_cast<int>(written.size()));
+  EXPECT_EQ(read_back, written);
+  close(file);
+}
+
 // Drops itself on the first drain.
 class ShySource final : public Source {
  public:
