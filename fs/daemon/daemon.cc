@@ -41,6 +41,7 @@ Json ToJson(const FuseSession::Figures& figures) {
   json["open_files"] = figures.open_files;
   json["lost_writes"] = figures.lost_writes;
   json["buffers"] = figures.buffers;
+  json["transport"] = figures.ring ? "io_uring" : "device";
   return json;
 }
 
@@ -176,16 +177,13 @@ base::Result<std::unique_ptr<FuseSession>> Daemon::MakeSession(bool devices) {
     options.writeback_cache = options_.writeback_cache && !one_session_ && !options.read_only &&
                               !options.changed_by_others;
   }
+  options.ring = options_.fuse_ring;
   options.cache_listings = !options.changed_by_others && !one_session_;
   return FuseSession::Create(executor_, devices ? tree_->devices() : tree_->volumes(), options);
 }
 
 base::Task<base::Status> Daemon::MountSession(FuseSession& session) {
-  ThreadCall call(executor_, [&session]() -> base::Status {
-    TRY_STATUS(session.Mount());
-    WidenReadAhead(session.options().mount_point);
-    return base::Ok();
-  });
+  ThreadCall call(executor_, [&session]() -> base::Status { return session.Mount(); });
   co_await call;
   CO_TRY_STATUS(call.TakeResult());
   session.Start();

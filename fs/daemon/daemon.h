@@ -31,6 +31,7 @@ struct MountOptions {
   std::string mount_point;  // canonical
   bool read_only = false;
   bool writeback_cache = true;
+  bool fuse_ring = true;  // requests over io_uring where the kernel offers that
   std::string log_path;  // for listings; empty in the foreground
 };
 

@@ -19,6 +19,7 @@
 #include "fs/base/executor.h"
 #include "fs/base/sync.h"
 #include "fs/base/uring_executor.h"
+#include "fs/daemon/fuse_ring.h"
 #include "fs/daemon/fuse_session.h"
 #include "fs/daemon/request_buffers.h"
 #include "fs/fss/switch.h"
@@ -47,7 +48,7 @@ struct OpenFile {
   bool lost_data() const { return shared->loss_count != losses_at_open; }
 };
 
-class FuseServer final : public base::Source {
+class FuseServer final : public base::Source, private FuseRing::Receiver {
  public:
   FuseServer(base::UringExecutor& executor, fss::Switch& tree, const FuseSession::Options& options);
   ~FuseServer() override;
@@ -74,11 +75,25 @@ class FuseServer final : public base::Source {
   void Configure(fuse_conn_info& connection) const;
   bool ReceiveOne();
   void EndSession();
+  base::Status PrepareRing();
+  void NoteInit(const fuse_in_header& header);
+  void StartRing();
+  void Process(std::span<std::byte> request, std::byte* buffer) override;
+  void OnRingFailure(const base::Error& error) override;
+  ssize_t Send(std::span<iovec> pieces);
+  ssize_t SendInit(std::span<iovec> pieces);
+  bool HoldsMemory() const;
+
   base::Task<void> CloseLeftOpen();
   base::Task<void> TrimWhenIdle();
 
   // The buffer of the request being dispatched becomes the request's own.
   std::byte* KeepBuffer() { return std::exchange(current_buffer_, nullptr); }
+
+  // The request is answered; its buffer may serve another.
+  void ReleaseBuffer(std::byte* buffer) {
+    if (!ring_ || !ring_->Owns(buffer)) buffers_.Return(buffer);
+  }
 
   void Spawn(base::Task<void> task) { executor_.Spawn(std::move(task)); }
 
@@ -138,7 +153,12 @@ class FuseServer final : public base::Source {
   fuse_session* session_ = nullptr;
   bool mounted_ = false;
   bool ended_ = false;
+  std::string device_;  // as in a mount table
   RequestBuffers buffers_;
+  std::unique_ptr<FuseRing> ring_;
+  uint64_t init_unique_ = 0;  // of the INIT request whose answer may ask for the ring
+  bool uses_own_io_ = false;
+  bool ring_agreed_ = false;
   std::byte* current_buffer_ = nullptr;
   bool trimming_ = false;
   uint64_t last_busy_us_ = 0;

@@ -179,7 +179,7 @@ base::Task<void> FuseServer::ServeRead(fuse_req_t request, OpenFile* open, uint6
   } else {
     ReplyError(request, count.error());
   }
-  buffers_.Return(buffer);
+  ReleaseBuffer(buffer);
 }
 
 base::Task<void> FuseServer::ServeWrite(fuse_req_t request, OpenFile* open, base::IoVec payload,
@@ -199,7 +199,7 @@ base::Task<void> FuseServer::ServeWrite(fuse_req_t request, OpenFile* open, base
   } else {
     ReplyError(request, count.error());
   }
-  buffers_.Return(buffer);
+  ReleaseBuffer(buffer);
 }
 
 base::Task<void> FuseServer::ServeRelease(fuse_req_t request, OpenFile* open) {

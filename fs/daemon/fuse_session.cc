@@ -7,19 +7,27 @@
 
 #include <fcntl.h>
 #include <sys/mount.h>
+#include <unistd.h>
 
 #include "fs/base/check.h"
 #include "fs/base/log.h"
 #include "fs/daemon/fuse_api.h"
+#include "fs/daemon/fuse_connection.h"
+#include "fs/daemon/mount_point.h"
 
 namespace stratad {
 namespace {
 
-constexpr int kRequestsPerRoundMax = 64;
+// Few, so that what they ask of the device is on its way while the next ones are received.
+constexpr int kRequestsPerRoundMax = 8;
 constexpr size_t kBuffersKeptWhenIdle = 4;
 constexpr uint64_t kTrimStepMicroseconds = 100'000;
 constexpr uint64_t kIdleMicroseconds = 1'000'000;
 constexpr unsigned kBackgroundRequestsMax = 256;
+
+// Flags of INIT that came after this libfuse: the second word holds bits 32 and up.
+constexpr uint32_t kInitExtended = 1U << 30;
+constexpr uint32_t kOverIoUring = 1U << (41 - 32);
 
 // mount(8) options end at a comma, which a path may contain.
 std::string EscapeOption(std::string_view value) {
@@ -89,6 +97,25 @@ base::Status FuseServer::Mount() {
   if (flags < 0 || fcntl(descriptor(), F_SETFL, flags | O_NONBLOCK) != 0) {
     return base::ErrnoError(errno, "set /dev/fuse non-blocking");
   }
+  TRY(device_, DeviceOfMount(options_.mount_point));
+  WidenKernelCache(device_);
+  return PrepareRing();
+}
+
+// Answers have to pass through here to find their entries. Only root can end a connection whose
+// entries wait in a ring.
+base::Status FuseServer::PrepareRing() {
+  if (!options_.ring || geteuid() != 0 || !executor_.has_commands() || !KernelOffersFuseRing()) {
+    return base::Ok();
+  }
+  fuse_custom_io io{};
+  io.read = [](int fuse, void* bytes, size_t size, void*) { return read(fuse, bytes, size); };
+  io.writev = [](int, iovec* pieces, int count, void* server) {
+    return static_cast<FuseServer*>(server)->Send({pieces, static_cast<size_t>(count)});
+  };
+  const int result = fuse_session_custom_io(session_, &io, descriptor());
+  if (result != 0) return base::ErrnoError(-result, "fuse: take over the session's I/O");
+  uses_own_io_ = true;
   return base::Ok();
 }
 
@@ -134,12 +161,14 @@ bool FuseServer::Drain() {
 bool FuseServer::ReceiveOne() {
   current_buffer_ = buffers_.Take();
   if (!current_buffer_) return false;
-  if (!trimming_ && buffers_.made_count() > kBuffersKeptWhenIdle) Spawn(TrimWhenIdle());
+  if (!trimming_ && HoldsMemory()) Spawn(TrimWhenIdle());
   fuse_buf received{};
   received.mem = current_buffer_;
   received.size = RequestBuffers::kReceiveBytes;
   const int size = fuse_session_receive_buf(session_, &received);
+  if (uses_own_io_ && !ring_ && size > 0) NoteInit(*static_cast<fuse_in_header*>(received.mem));
   if (size > 0) fuse_session_process_buf(session_, &received);
+  if (ring_agreed_ && !ring_) StartRing();
   if (current_buffer_) buffers_.Return(KeepBuffer());
   if (size > 0) {
     ++figures_.requests;
@@ -147,6 +176,72 @@ bool FuseServer::ReceiveOne() {
   }
   if (size == 0 || fuse_session_exited(session_)) EndSession();
   return size == -EINTR;
+}
+
+void FuseServer::NoteInit(const fuse_in_header& header) {
+  if (header.opcode != FUSE_INIT || header.len < sizeof(header) + sizeof(fuse_init_in)) return;
+  fuse_init_in offer;
+  std::memcpy(&offer, &header + 1, sizeof(offer));
+  const bool has_ring = (offer.flags & kInitExtended) != 0 && (offer.flags2 & kOverIoUring) != 0;
+  init_unique_ = has_ring ? header.unique : 0;
+}
+
+// Everything libfuse sends; notifications come from other threads.
+ssize_t FuseServer::Send(std::span<iovec> pieces) {
+  fuse_out_header header;
+  CHECK(pieces[0].iov_len == sizeof(header));
+  std::memcpy(&header, pieces[0].iov_base, sizeof(header));
+  const int count = static_cast<int>(pieces.size());
+  if (header.unique == 0) return writev(descriptor(), pieces.data(), count);
+  if (ring_) {
+    const std::span answer(reinterpret_cast<const base::IoVec*>(pieces.data()), pieces.size());
+    if (ring_->Reply(header.unique, answer)) return header.len;
+  }
+  if (header.unique == init_unique_ && header.error == 0 && count == 2) return SendInit(pieces);
+  return writev(descriptor(), pieces.data(), count);
+}
+
+// The answer to INIT, with the flag of the ring, which this libfuse does not know.
+ssize_t FuseServer::SendInit(std::span<iovec> pieces) {
+  fuse_init_out answer{};
+  if (pieces[1].iov_len == sizeof(answer)) {
+    std::memcpy(&answer, pieces[1].iov_base, sizeof(answer));
+    answer.flags |= kInitExtended;
+    answer.flags2 |= kOverIoUring;
+    pieces[1].iov_base = &answer;
+    ring_agreed_ = true;
+  }
+  return writev(descriptor(), pieces.data(), static_cast<int>(pieces.size()));
+}
+
+void FuseServer::StartRing() {
+  base::Result<std::unique_ptr<FuseRing>> ring = FuseRing::Create(executor_, descriptor(), *this);
+  if (!ring) {
+    OnRingFailure(ring.error());
+    return;
+  }
+  ring_ = std::move(*ring);
+  ring_->Start();
+}
+
+void FuseServer::Process(std::span<std::byte> request, std::byte* buffer) {
+  ++figures_.requests;
+  current_buffer_ = buffer;
+  fuse_buf received{};
+  received.mem = request.data();
+  received.size = request.size();
+  fuse_session_process_buf(session_, &received);
+  current_buffer_ = nullptr;
+  if (!trimming_ && HoldsMemory()) Spawn(TrimWhenIdle());
+}
+
+void FuseServer::OnRingFailure(const base::Error& error) {
+  base::LogError("fuse", "{}", error.message());
+  Abort();
+}
+
+bool FuseServer::HoldsMemory() const {
+  return buffers_.made_count() > kBuffersKeptWhenIdle || (ring_ && ring_->holds_memory());
 }
 
 void FuseServer::EndSession() {
@@ -160,10 +255,15 @@ void FuseServer::Abort() {
   if (!mounted_ || ended_) return;
   fuse_session_exit(session_);
   EndSession();
+  if (!ring_agreed_) return;
+  // Entries in the ring keep the connection alive until it is told to end.
+  const base::Status aborted = AbortFuseConnection(device_);
+  if (!aborted) base::LogWarn("fuse", "{}", aborted.error().message());
 }
 
 base::Task<void> FuseServer::WaitForEnd() {
   while (!ended_ || in_flight_ > 0 || trimming_) co_await changed_.Wait();
+  if (ring_) co_await ring_->WaitForEnd();
   co_await CloseLeftOpen();
 }
 
@@ -181,14 +281,16 @@ base::Task<void> FuseServer::TrimWhenIdle() {
   trimming_ = true;
   uint64_t requests_seen = figures_.requests;
   last_busy_us_ = executor_.NowMicroseconds();
-  while (!ended_ && buffers_.made_count() > kBuffersKeptWhenIdle) {
+  while (!ended_ && HoldsMemory()) {
     co_await executor_.Sleep(kTrimStepMicroseconds);
     const uint64_t now_us = executor_.NowMicroseconds();
     if (figures_.requests != requests_seen || in_flight_ > 0) {
       requests_seen = figures_.requests;
       last_busy_us_ = now_us;
     }
-    if (now_us - last_busy_us_ >= kIdleMicroseconds) buffers_.Trim(kBuffersKeptWhenIdle);
+    if (now_us - last_busy_us_ < kIdleMicroseconds) continue;
+    buffers_.Trim(kBuffersKeptWhenIdle);
+    if (ring_) ring_->Trim();
   }
   trimming_ = false;
   changed_.NotifyAll();
@@ -199,6 +301,7 @@ FuseSession::Figures FuseServer::figures() const {
   figures.in_flight = in_flight_;
   figures.open_files = open_files_.size();
   figures.buffers = buffers_.made_count();
+  figures.ring = ring_ != nullptr;
   return figures;
 }
 

@@ -40,6 +40,7 @@ class FuseSession {
     uint32_t valid_seconds = 86'400;  // how long the kernel may trust names and attributes
     uint32_t time_step_ns = 1000;     // granularity of the drivers' times
     size_t buffer_count_max = 128;    // of 1 MiB each, used as far as requests need them
+    bool ring = true;                 // requests over io_uring where the kernel offers that
   };
 
   struct Figures {
@@ -50,6 +51,7 @@ class FuseSession {
     uint64_t open_files = 0;
     uint64_t lost_writes = 0;
     uint64_t buffers = 0;
+    bool ring = false;  // requests come over io_uring
   };
 
   // `tree` outlives the session. Errors: kInvalidArgument when libfuse refuses the options.

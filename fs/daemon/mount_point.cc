@@ -23,7 +23,6 @@ namespace stdfs = std::filesystem;
 
 constexpr size_t kUsersNamedMax = 5;
 constexpr int kDeadMountsMax = 8;
-constexpr int kReadAheadKib = 1024;
 constexpr std::string_view kInnerMount = "/devices";
 
 // Mount tables write space, tab, newline and backslash as three octal digits.
@@ -194,13 +193,14 @@ base::Status SyncMount(const std::string& mount_point) {
   return base::Ok();
 }
 
-void WidenReadAhead(const std::string& mount_point) {
-  const base::Result<std::vector<MountEntry>> table = ReadMountTable();
-  if (!table) return;
-  for (const MountEntry& entry : *table) {
-    if (entry.mount_point != mount_point || entry.type != kMountType) continue;
-    std::ofstream("/sys/class/bdi/" + entry.device + "/read_ahead_kb") << kReadAheadKib;
+base::Result<std::string> DeviceOfMount(const std::string& mount_point) {
+  TRY(const std::vector<MountEntry> table, ReadMountTable());
+  std::string device;  // of the innermost
+  for (const MountEntry& entry : table) {
+    if (entry.mount_point == mount_point && entry.type == kMountType) device = entry.device;
   }
+  if (!device.empty()) return device;
+  return base::Error(base::Code::kNotFound, mount_point + ": nothing of Strata's is mounted here");
 }
 
 std::string DescribeUsers(const std::string& mount_point) {

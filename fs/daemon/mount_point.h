@@ -50,9 +50,8 @@ base::Status UnmountPath(const std::string& mount_point, Detach detach);
 // syncfs(2) of the file system mounted there.
 base::Status SyncMount(const std::string& mount_point);
 
-// Lets the kernel read ahead as far as one request reaches; it starts at an eighth of that. Only
-// root may, and only where sysfs is there; nothing happens otherwise.
-void WidenReadAhead(const std::string& mount_point);
+// The device number of our mount there, in the form "0:52". Errors: kNotFound.
+base::Result<std::string> DeviceOfMount(const std::string& mount_point);
 
 // "1234 (bash), 1240 (qemu-system-x86)": processes that use files below `mount_point`; at most a
 // few. This process is not listed.

@@ -32,6 +32,7 @@ struct MountArguments {
   bool read_only = false;
   bool foreground = false;
   std::string cache = "writeback";
+  std::string transport = "auto";
 };
 
 // Tells a person in the foreground.
@@ -104,6 +105,7 @@ base::Status Mount(const MountArguments& arguments) {
   }
   options.read_only = arguments.read_only;
   options.writeback_cache = arguments.cache == "writeback";
+  options.fuse_ring = arguments.transport == "auto";
   TRY_STATUS(PrepareMountPoint(options.mount_point));
   if (arguments.foreground) {
     TerminalListener listener(options.mount_point);
@@ -162,6 +164,11 @@ void AddMount(CommandLine& line) {
           "writeback: the kernel delays buffered writes; writethrough: write() stores, and "
           "reports a full volume itself")
       ->check(CLI::IsMember({"writeback", "writethrough"}))
+      ->capture_default_str();
+  command
+      ->add_option("--transport", arguments->transport,
+                   "auto: requests over io_uring where the kernel offers that; device: /dev/fuse")
+      ->check(CLI::IsMember({"auto", "device"}))
       ->capture_default_str();
   command->callback(
       [&line, arguments] { line.exit_code = ExitCodeOf("mount", Mount(*arguments)); });

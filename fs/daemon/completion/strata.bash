@@ -5,7 +5,7 @@ _strata_words() {
   case "$*" in
     '') echo --help --version mkfs mount umount status ls cat get put rm mkdir disk fsck volume dump ;;
     mkfs) echo --help --label --size --force --no-discard --json ;;
-    mount) echo --help --read-only --foreground --cache ;;
+    mount) echo --help --read-only --foreground --cache --transport ;;
     umount) echo --help --lazy ;;
     fsck) echo --help --repair --yes --json ;;
     status | ls | 'volume info' | 'disk info') echo --help --json ;;
@@ -23,6 +23,7 @@ _strata_words() {
 _strata_values() {
   case $1 in
     --cache) echo writeback writethrough ;;
+    --transport) echo auto device ;;
     --format) echo thin zeroedthick eagerzeroedthick ;;
     --layout) echo vmfs monolithicFlat twoGbMaxExtentFlat ;;
     --adapter) echo ide buslogic lsilogic legacyESX lsisas pvscsi ;;
