@@ -4,8 +4,8 @@
 #   load_stress.sh STRATA_BINARY [SECONDS]
 #
 # Left out, because VMFS-6 or FUSE has no place for what they need: link (hard links: a descriptor has one parent), xattr
-# (extended attributes), verity (needs the kernel's own file systems), fiemap (an ioctl that no FUSE server is asked). getdent walks the whole machine instead
-# of its folder, and keeps the mounts of other tests busy.
+# (extended attributes), verity (needs the kernel's own file systems), fiemap (an ioctl that no FUSE server is asked); and because
+# they go over the whole machine instead of their folder, and keep the mounts of other tests busy: getdent, io.
 set -euo pipefail
 # shellcheck source=tests/system/load_volume.sh
 source "$(dirname "${BASH_SOURCE[0]}")/load_volume.sh"
@@ -18,7 +18,7 @@ groups=(
   "dentry:1 rename:1 dir:1 dirdeep:1 dirmany:1 filename:1 symlink:1 mknod:1"
   "utime:1 touch:1 open:1 access:1 chmod:1 chown:1 chdir:1 fstat:1 handle:1 inotify:1 dnotify:1"
   "aio:1 aiol:1 io-uring:1 revio:1 readahead:1 mmap:1 msync:1 copy-file:1 sendfile:1"
-  "flock:1 lockf:1 lockofd:1 locka:1 lease:1 fcntl:1 file-ioctl:1 inode-flags:1 chattr:1 hdd:2 io:1"
+  "flock:1 lockf:1 lockofd:1 locka:1 lease:1 fcntl:1 file-ioctl:1 inode-flags:1 chattr:1 hdd:2"
 )
 options=(--hdd-bytes 48m --iomix-bytes 64m --fallocate-bytes 64m --seek-size 64m --sync-file-bytes 32m
   --readahead-bytes 64m --mmap-bytes 16m --mmap-file --msync-bytes 32m --copy-file-bytes 128m --sendfile-size 8m
