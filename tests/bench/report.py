@@ -14,14 +14,17 @@ def machine():
 
 
 def print_io_table(place, rows):
-    """rows: job title, unit, and figures by column. The ratios are the virtual disk's, or the file's where there is none."""
+    """rows: job title, unit, figures by column, and what is said of a goal.
+
+    The ratios are the virtual disk's, or the file's where there is none.
+    """
     print(f"\n{place}")
-    print(f"  {'':42} {'backing':>10} {'volumes':>10} {'vdisk':>10} {'qemu':>10}   {'/backing':>9} {'/qemu':>9}")
-    for title, unit, figures in rows:
+    print(f"  {'':42} {'backing':>10} {'volumes':>10} {'vdisk':>10} {'qemu':>10}   {'/backing':>9} {'/qemu':>9}   goal")
+    for title, unit, figures, verdict in rows:
         cells = " ".join(f"{_short(figures.get(column)):>10}" for column in COLUMNS)
         ours = figures.get("vdisk") or figures.get("volumes")
         print(f"  {title + ' ' + unit:42} {cells}   {_ratio(ours, figures.get('backing')):>9} "
-              f"{_ratio(ours, figures.get('qemu')):>9}")
+              f"{_ratio(ours, figures.get('qemu')):>9}   {verdict}")
 
 
 def print_table(title, columns, rows):

@@ -17,6 +17,7 @@ import tempfile
 
 import daemon_profile
 import fio_jobs
+import goals
 import lifetimes
 import metadata
 import report
@@ -34,6 +35,7 @@ def options():
     parser.add_argument("--seconds", type=int, default=3, help="run time of one job (default %(default)s)")
     parser.add_argument("--size", type=int, default=1024, help="MiB of each file (default %(default)s)")
     parser.add_argument("--quick", action="store_true", help="1 second per job on 256 MiB")
+    parser.add_argument("--ring", action="store_true", help="requests over io_uring: sets the kernel's switch for the run (root)")
     parser.add_argument("--only", choices=["io", "metadata", "lifetimes"], help="one part only")
     parser.add_argument("--entries", type=int, default=0, help="also list a folder of that many entries, such as 100000")
     parser.add_argument("--profile", action="store_true", help="say where the daemon's time goes (needs perf)")
@@ -53,6 +55,7 @@ def measure_io(chosen, name, folder):
         paths = {"backing": stack.enter_context(targets.backing_file(folder, size)),
                  "volumes": os.path.join(mount.volume, "file.bin"),
                  "vdisk": mount.make_disk("disk.vmdk", size)}
+        print(f"requests over {mount.transport()}")
         with open(paths["volumes"], "wb") as file:
             file.truncate(size)
         if shutil.which("qemu-storage-daemon"):
@@ -60,7 +63,7 @@ def measure_io(chosen, name, folder):
         for path in paths.values():
             fio_jobs.prepare(path, size)
         results = run_jobs(chosen, paths, size)
-        report.print_io_table(f"I/O, {name}", [table_row(job, results[job.title]) for job in fio_jobs.all_jobs()])
+        report.print_io_table(f"I/O, {name}", [table_row(job, results[job.title], name) for job in fio_jobs.all_jobs()])
         if chosen.profile:
             print_profile(mount, paths["vdisk"], size, folder, name)
     return results
@@ -74,9 +77,10 @@ def run_jobs(chosen, paths, size):
     return results
 
 
-def table_row(job, figures):
+def table_row(job, figures, place):
     unit, key = ("MB/s", "mb_per_s") if job.sequential else ("IOPS", "iops")
-    return job.title, unit, {target: figure[key] for target, figure in figures.items()}
+    values = {target: figure[key] for target, figure in figures.items()}
+    return job.title, unit, values, goals.verdict(place, job, values)
 
 
 def print_profile(mount, path, size, folder, name):
@@ -113,6 +117,11 @@ PARTS = {"io": measure_io, "metadata": measure_metadata, "lifetimes": measure_li
 
 def main():
     chosen = options()
+    with targets.fuse_ring() if chosen.ring else contextlib.nullcontext():
+        measure_all(chosen)
+
+
+def measure_all(chosen):
     results = {"machine": report.machine(), "seconds_per_job": chosen.seconds, "mib": chosen.size}
     for name, place in (("RAM-backed", chosen.ram), ("on the disk", chosen.disk)):
         os.makedirs(place, exist_ok=True)

@@ -92,8 +92,31 @@ class StrataMount:
         run(self.strata, "disk", "create", os.path.join(self.volume, name), "--size", f"{size >> 20}M", "--format", "thin")
         return os.path.join(self.disks, name)
 
+    def transport(self):
+        """How requests reach the daemon: "device" or "io_uring"."""
+        status = json.loads(run(self.strata, "status", self.point, "--json"))
+        return status[0]["sessions"]["volumes"]["transport"]
+
     def daemon_pid(self):
         return _find_pid(json.loads(run(self.strata, "status", self.point, "--json")))
+
+
+@contextlib.contextmanager
+def fuse_ring():
+    """The kernel's offer of FUSE over io_uring for new mounts, which root may switch on."""
+    switch = "/sys/module/fuse/parameters/enable_uring"
+    with open(switch, encoding="ascii") as file:
+        before = file.read().strip()
+    _write(switch, "Y")
+    try:
+        yield
+    finally:
+        _write(switch, before)
+
+
+def _write(path, text):
+    with open(path, "w", encoding="ascii") as file:
+        file.write(text)
 
 
 def _find_pid(status):
