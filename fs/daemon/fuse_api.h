@@ -77,6 +77,7 @@ class FuseServer final : public base::Source, private FuseRing::Receiver {
   void EndSession();
   base::Status PrepareRing();
   void NoteInit(const fuse_in_header& header);
+  void AfterInit();
   void StartRing();
   void Process(std::span<std::byte> request, std::byte* buffer) override;
   void OnRingFailure(const base::Error& error) override;
@@ -159,6 +160,7 @@ class FuseServer final : public base::Source, private FuseRing::Receiver {
   uint64_t init_unique_ = 0;  // of the INIT request whose answer may ask for the ring
   bool uses_own_io_ = false;
   bool ring_agreed_ = false;
+  bool greeted_ = false;  // INIT has been answered
   std::byte* current_buffer_ = nullptr;
   bool trimming_ = false;
   uint64_t last_busy_us_ = 0;

@@ -98,7 +98,6 @@ base::Status FuseServer::Mount() {
     return base::ErrnoError(errno, "set /dev/fuse non-blocking");
   }
   TRY(device_, DeviceOfMount(options_.mount_point));
-  WidenKernelCache(device_);
   return PrepareRing();
 }
 
@@ -166,9 +165,9 @@ bool FuseServer::ReceiveOne() {
   received.mem = current_buffer_;
   received.size = RequestBuffers::kReceiveBytes;
   const int size = fuse_session_receive_buf(session_, &received);
-  if (uses_own_io_ && !ring_ && size > 0) NoteInit(*static_cast<fuse_in_header*>(received.mem));
+  if (uses_own_io_ && !greeted_ && size > 0) NoteInit(*static_cast<fuse_in_header*>(received.mem));
   if (size > 0) fuse_session_process_buf(session_, &received);
-  if (ring_agreed_ && !ring_) StartRing();
+  if (size > 0 && !greeted_) AfterInit();
   if (current_buffer_) buffers_.Return(KeepBuffer());
   if (size > 0) {
     ++figures_.requests;
@@ -212,6 +211,13 @@ ssize_t FuseServer::SendInit(std::span<iovec> pieces) {
     ring_agreed_ = true;
   }
   return writev(descriptor(), pieces.data(), static_cast<int>(pieces.size()));
+}
+
+// The first request was INIT: its answer has set what the kernel starts with.
+void FuseServer::AfterInit() {
+  greeted_ = true;
+  WidenKernelCache(device_);
+  if (ring_agreed_) StartRing();
 }
 
 void FuseServer::StartRing() {
