@@ -39,6 +39,7 @@ class UnitCollector final : public MapVisitor {
   void Data(uint64_t index, Address address) override {
     if (index < units_.size()) units_[index] = address;
   }
+  bool IsDone(uint64_t index) override { return index >= units_.size(); }
   const std::vector<Address>& units() const { return units_; }
 
  private:
@@ -203,37 +204,37 @@ Task<Status> RawVolume::WalkMap(const InodeMetadata* inode, const MetadataBytes*
                                 MapVisitor& visitor) {
   if (inode->map_kind() == MapKind::kInline) co_return base::Ok();
   const uint32_t levels = PointerLevels(inode->map_kind());
-  uint64_t index = 0;
-  for (uint32_t slot = 0; slot < kSlotCount; ++slot) {
+  Walk walk{visitor};
+  for (uint32_t slot = 0; slot < kSlotCount && !visitor.IsDone(walk.index); ++slot) {
     const Address address = GetSlot(*block, slot);
     visitor.Slot(slot, address);
     if (levels > 0) {
-      CO_TRY_STATUS(co_await WalkPointers(address, levels, &index, &visitor));
+      CO_TRY_STATUS(co_await WalkPointers(address, levels, walk));
       continue;
     }
-    if (!address.is_hole()) visitor.Data(index, address);
-    ++index;
+    if (!address.is_hole()) visitor.Data(walk.index, address);
+    ++walk.index;
   }
   co_return base::Ok();
 }
 
-Task<Status> RawVolume::WalkPointers(Address address, uint32_t level, uint64_t* index,
-                                     MapVisitor* visitor) {
-  const Result<uint64_t> place = DataAddress(address);
-  if (address.is_hole() || !visitor->PointerBlock(address, level) || !place) {
-    *index += UnitsBelow(level);
+Task<Status> RawVolume::WalkPointers(Address address, uint32_t level, Walk& walk) {
+  const Result<uint64_t> place = address.is_hole() ? Result<uint64_t>(0) : DataAddress(address);
+  if (address.is_hole() || !walk.visitor.PointerBlock(address, level) || !place ||
+      !walk.pointer_blocks.insert(*place).second) {
+    walk.index += UnitsBelow(level);
     co_return base::Ok();
   }
   base::AlignedBuffer pointers(kSubBlockBytes);
   CO_TRY_STATUS(co_await Read(*place, pointers.span()));
-  for (uint32_t i = 0; i < kPointersPerBlock; ++i) {
+  for (uint32_t i = 0; i < kPointersPerBlock && !walk.visitor.IsDone(walk.index); ++i) {
     const Address pointer = GetPointer(pointers.span(), i);
     if (level > 1) {
-      CO_TRY_STATUS(co_await WalkPointers(pointer, level - 1, index, visitor));
+      CO_TRY_STATUS(co_await WalkPointers(pointer, level - 1, walk));
       continue;
     }
-    if (!pointer.is_hole()) visitor->Data(*index, pointer);
-    ++*index;
+    if (!pointer.is_hole()) walk.visitor.Data(walk.index, pointer);
+    ++walk.index;
   }
   co_return base::Ok();
 }

@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <unordered_set>
 #include <vector>
 
 #include "fs/base/block_device.h"
@@ -41,6 +42,11 @@ class MapVisitor {
   virtual bool PointerBlock(Address address, uint32_t level) = 0;
   // A unit of data that is not a hole: `index` counts units of the descriptor's block size.
   virtual void Data(uint64_t index, Address address) = 0;
+  // Whether nothing from unit `index` on is of interest: the walk ends.
+  virtual bool IsDone(uint64_t index) {
+    (void)index;
+    return false;
+  }
 };
 
 class RawVolume {
@@ -94,8 +100,9 @@ class RawVolume {
   // Reads a descriptor's metadata block without judging it. Errors: kCorrupt, those of Read.
   base::Task<base::Status> ReadInodeBlock(FdAddress fd, MetadataBytes& block);
 
-  // Shows the block map of a decoded descriptor. Errors: those of Read; impossible addresses are
-  // the visitor's matter.
+  // Shows the block map of a decoded descriptor. A pointer block that the map names again is shown,
+  // but not read again: a damaged map may lead in circles. Errors: those of Read; impossible
+  // addresses are the visitor's matter.
   base::Task<base::Status> WalkMap(const InodeMetadata* inode, const MetadataBytes* block,
                                    MapVisitor& visitor);
 
@@ -110,8 +117,13 @@ class RawVolume {
       : device_(device), mark_(base::Code::kNotRecognized) {}
   base::Task<base::Status> LoadSystemFile(FdAddress fd, uint64_t metadata_address);
   base::Task<base::Status> LoadHeader(ResourceKind kind, uint64_t header_offset);
-  base::Task<base::Status> WalkPointers(Address address, uint32_t level, uint64_t* index,
-                                        MapVisitor* visitor);
+  // Where a walk is, and which pointer blocks it has read.
+  struct Walk {
+    MapVisitor& visitor;
+    uint64_t index = 0;
+    std::unordered_set<uint64_t> pointer_blocks = {};
+  };
+  base::Task<base::Status> WalkPointers(Address address, uint32_t level, Walk& walk);
 
   base::BlockDevice& device_;
   Superblock superblock_;

@@ -335,7 +335,7 @@ void UringExecutor::Arm(SourceEntry& source) {
   source.armed = true;  // first: making room in the ring may complete it already
   const uint64_t user_data = source.id << kSourceShift | kSourceTag;
   io_uring_sqe* entry = ring_->NextEntry(*this);
-  io_uring_prep_poll_add(entry, static_cast<unsigned>(source.descriptor), POLLIN);
+  io_uring_prep_poll_add(entry, source.descriptor, POLLIN);
   io_uring_sqe_set_data64(entry, user_data);
 }
 

@@ -1,5 +1,7 @@
 #include "tests/support/crash_scenarios.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "fs/base/log.h"
@@ -232,11 +234,11 @@ const CrashScenario kScenarios[] = {
 std::span<const CrashScenario> CrashScenarios() { return kScenarios; }
 
 const CrashScenario& CrashScenarioNamed(std::string_view name) {
-  for (const CrashScenario& scenario : kScenarios) {
-    if (name == scenario.name) return scenario;
-  }
-  CHECK(!"no such scenario");
-  return kScenarios[0];
+  const auto found = std::find_if(
+      std::begin(kScenarios), std::end(kScenarios),
+      [name](const CrashScenario& scenario) { return name == scenario.name; });
+  CHECK(found != std::end(kScenarios));
+  return *found;
 }
 
 CrashRecording::CrashRecording(const CrashScenario& scenario, const MountOptions& options)

@@ -362,9 +362,10 @@ void MarkResource(MetadataSpan block, uint32_t bits_per_resource, uint32_t item,
   auto metadata = base::LoadAs<ClusterMetadata>(block);
   CHECK(item < metadata.total_count && IsFree(block, bits_per_resource, item) != is_free);
   const bool had_free = metadata.free_count > 0;
-  CHECK(is_free || had_free);
   SetFree(block, bits_per_resource, item, is_free);
-  metadata.free_count = static_cast<uint16_t>(metadata.free_count + (is_free ? 1 : -1));
+  // Counted anew: what a damaged cluster says of itself is not believed.
+  metadata.free_count =
+      static_cast<uint16_t>(CountFree(block, bits_per_resource, metadata.total_count));
   if (is_free) {
     metadata.first_free = had_free ? std::min<uint32_t>(metadata.first_free, item) : item;
   } else if (metadata.first_free == item) {

@@ -60,8 +60,8 @@ base::Task<base::Status> CollectImages(base::BlockDevice& volume, const JournalO
   for (uint32_t i = 0; i < transaction->entries.size(); ++i) {
     const TransactionEntry& entry = transaction->entries[i];
     if (entry.home_address % kMetadataBlockBytes != 0 ||
-        entry.home_address + kMetadataBlockBytes > volume.size_bytes() ||
-        entry.lock_address + kMetadataBlockBytes > volume.size_bytes()) {
+        entry.home_address > volume.size_bytes() - kMetadataBlockBytes ||
+        entry.lock_address > volume.size_bytes() - kMetadataBlockBytes) {
       co_return base::Error(base::Code::kCorrupt,
                             fmt::format("replay transaction {}: image {} belongs at {:#x}",
                                         transaction->sequence, i, entry.home_address));
@@ -85,7 +85,7 @@ base::Task<base::Status> CollectImages(base::BlockDevice& volume, const JournalO
 base::Task<base::Result<JournalContents>> ReadJournal(base::BlockDevice& volume,
                                                       const JournalOwner* owner) {
   JournalContents contents;
-  if (owner->journal_address + kJournalBlockBytes > volume.size_bytes()) {
+  if (owner->journal_address > volume.size_bytes() - kJournalBlockBytes) {
     co_return base::Error(
         base::Code::kCorrupt,
         fmt::format("read journal at {:#x}: outside the volume", owner->journal_address));
