@@ -60,10 +60,11 @@ Task<Status> CollectHeartbeats(RawVolume& volume, VolumeInfo* info) {
   for (uint32_t index = 0; index < kHeartbeatSlotCount; ++index) {
     const auto bytes =
         buffer.span().subspan(index * uint64_t{kMetadataBlockBytes}, kMetadataBlockBytes);
-    CO_TRY(const HeartbeatSlot slot, DecodeHeartbeatSlot(bytes, HeartbeatAddress(index)));
-    if (slot.state() == HeartbeatState::kFree) continue;
-    info->heartbeats.push_back({index, slot.state(), slot.owner, TextOf(slot.host_name),
-                                slot.generation, slot.journal_volume_address});
+    const Result<HeartbeatSlot> slot = DecodeHeartbeatSlot(bytes, HeartbeatAddress(index));
+    if (!slot) ++info->damaged_heartbeat_count;
+    if (!slot || slot->state() == HeartbeatState::kFree) continue;
+    info->heartbeats.push_back({index, slot->state(), slot->owner, TextOf(slot->host_name),
+                                slot->generation, slot->journal_volume_address});
   }
   co_return base::Ok();
 }
@@ -87,6 +88,7 @@ void TakeSuperblock(const Superblock& superblock, VolumeInfo& info) {
   info.minor = superblock.minor;
   info.created_s = superblock.created_s;
   info.file_block_bytes = superblock.file_block_bytes;
+  info.read_only_reasons = ReadOnlyReasons(superblock);
 }
 
 void TakeMark(const RawVolume& volume, VolumeInfo& info) {
@@ -157,6 +159,11 @@ Task<Status> DescribeVmfs5(base::BlockDevice& device, VolumeInfo* info) {
   co_return base::Ok();
 }
 
+std::string WhyReadOnly(const VolumeInfo& info) {
+  if (!info.is_ours) return "read-only: not made by Strata";
+  return info.read_only_reasons.empty() ? "" : "read-only: " + info.read_only_reasons.front();
+}
+
 std::string SizeText(uint64_t bytes) {
   constexpr const char* kUnits[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
   auto value = static_cast<double>(bytes);
@@ -168,13 +175,18 @@ std::string SizeText(uint64_t bytes) {
 }  // namespace
 
 std::string VolumeInfo::StateText() const {
-  if (heartbeats.empty()) return "clean";
+  const std::string damaged =
+      damaged_heartbeat_count == 0
+          ? ""
+          : fmt::format("{} heartbeat slots are damaged", damaged_heartbeat_count);
+  if (heartbeats.empty()) return damaged.empty() ? "clean" : damaged;
   const HeartbeatInfo& first = heartbeats.front();
   const bool replaying = first.state == HeartbeatState::kReplaying;
   std::string text = fmt::format("{} {} ({}), heartbeat slot {}",
                                  replaying ? "journal being replayed of" : "in use by",
                                  first.owner.ToString(), first.host_name, first.slot);
   if (heartbeats.size() > 1) text += fmt::format(", and {} more", heartbeats.size() - 1);
+  if (!damaged.empty()) text += "; " + damaged;
   return text;
 }
 
@@ -199,7 +211,7 @@ Task<Result<VolumeInfo>> ReadVolumeInfo(std::span<base::BlockDevice* const> devi
     CO_TRY_STATUS(co_await CountResources(*volume, kind, &info));
   }
   info.free_bytes = info.resources.front().free_count * kFileBlockBytes;
-  info.readers.push_back({"strata", true, info.is_ours ? "" : "read-only: not made by Strata"});
+  info.readers.push_back({"strata", true, WhyReadOnly(info)});
   info.readers.push_back(JudgeVmfs6Tools(info));
   info.readers.push_back({"dissect.vmfs", true, ""});
   co_return info;
@@ -216,6 +228,7 @@ std::string ToText(const VolumeInfo& info) {
                              info.lvm_major, info.lvm_minor));
   line("made by", info.is_ours ? "Strata" : "another system: mounts read-only");
   if (!info.mark_problem.empty()) line("mark", info.mark_problem);
+  for (const std::string& reason : info.read_only_reasons) line("read-only", reason);
   if (!info.machine.is_zero()) line("machine", info.machine.ToString());
   line("state", info.StateText());
   line("size", SizeText(info.volume_bytes));

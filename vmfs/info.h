@@ -60,14 +60,16 @@ struct VolumeInfo {
   uint64_t created_s = 0;
   bool is_ours = false;     // carries a valid mark of ours: may be written
   std::string mark_problem; // of a volume that carries a damaged or newer mark
+  std::vector<std::string> read_only_reasons;  // besides not being ours
   base::Uuid machine;       // the machine it belongs to; zero: none
   uint64_t volume_bytes = 0, file_block_bytes = 0, free_bytes = 0;
   std::vector<ExtentInfo> extents;
   std::vector<ResourceInfo> resources;
   std::vector<HeartbeatInfo> heartbeats;  // those in use; none on a clean volume
+  uint32_t damaged_heartbeat_count = 0;   // slots that cannot be read as heartbeats
   std::vector<ReaderInfo> readers;
 
-  bool is_clean() const { return heartbeats.empty(); }
+  bool is_clean() const { return heartbeats.empty() && damaged_heartbeat_count == 0; }
   // "clean", "in use by …", "being replayed by …".
   std::string StateText() const;
 };

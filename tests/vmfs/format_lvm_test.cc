@@ -106,9 +106,11 @@ TEST(SuperblockFormat, NamesEachBrokenField) {
   const auto decode = [&](size_t offset, auto value) {
     return DecodeSuperblock(With(bytes, offset, value));
   };
-  ExpectError(decode(0x00, uint32_t{0x2FABF160}), Code::kNotRecognized, "magic");
+  ExpectError(decode(0x00, uint32_t{0x2FABF15D}), Code::kNotRecognized, "magic 0x2fabf15d");
+  ExpectError(decode(0x00, uint32_t{0x2FABF160}), Code::kVersionUnsupported, "layout is not known");
+  ExpectError(decode(0x00, uint32_t{0x2FABF161}), Code::kVersionUnsupported, "magic 0x2fabf161");
   ExpectError(decode(0x04, uint32_t{25}), Code::kVersionUnsupported, "major version 25");
-  ExpectError(decode(0x134, uint32_t{8192}), Code::kVersionUnsupported, "metadata alignment");
+  ExpectError(decode(0x134, uint32_t{8192}), Code::kVersionUnsupported, "metadata alignment 8192");
   ExpectError(decode(0x9d, uint32_t{4096}), Code::kCorrupt, "disk block size");
   ExpectError(decode(0xa1, uint64_t{1}), Code::kCorrupt, "file block size");
   ExpectError(decode(0xd1, uint32_t{1}), Code::kCorrupt, "group offset");
@@ -119,6 +121,24 @@ TEST(SuperblockFormat, NamesEachBrokenField) {
   ExpectError(decode(0x138, uint16_t{8}), Code::kCorrupt, "small blocks per large");
   ExpectError(decode(0x13e, uint16_t{12}), Code::kCorrupt, "pointer block");
   ExpectError(decode(0x148, uint32_t{1}), Code::kCorrupt, "journal block size");
+}
+
+TEST(SuperblockFormat, SaysWhatForbidsWriting) {
+  REQUIRE_SAMPLE("esxi-vmfs6.bin");
+  const auto bytes = ReadSampleVolume(kSuperblockOffset, 4096);
+  EXPECT_TRUE(ReadOnlyReasons(*DecodeSuperblock(bytes)).empty());
+  const auto reason = [&](size_t offset, auto value) {
+    const auto superblock = DecodeSuperblock(With(bytes, offset, value));
+    if (!superblock) return superblock.error().message();
+    const std::vector<std::string> reasons = ReadOnlyReasons(*superblock);
+    return reasons.size() == 1 ? reasons.front() : std::to_string(reasons.size()) + " reasons";
+  };
+  EXPECT_EQ(reason(0x00, kSuperblockMagicLocal), "VMFS-L, made by ESXi alone");
+  EXPECT_EQ(reason(0x08, uint8_t{83}), "minor version 83, newer than 82");
+  EXPECT_EQ(reason(0x111, uint8_t{1}),
+            "metadata checksums of type 1, which are neither verified nor kept");
+  EXPECT_EQ(reason(0x19, uint32_t{0x46}), "unknown configuration flags 0x40");
+  EXPECT_EQ(reason(0x08, uint8_t{81}), "0 reasons");
 }
 
 TEST(SuperblockFormat, RecognisesTheOlderVersion) {

@@ -48,14 +48,19 @@ base::Result<Superblock> DecodeSuperblock(std::span<const std::byte> bytes) {
     return NotRecognizedError("superblock: only {} bytes", bytes.size());
   }
   const auto superblock = base::LoadAs<Superblock>(bytes);
+  if (superblock.magic >= kSuperblockMagicUnknownFirst &&
+      superblock.magic <= kSuperblockMagicUnknownLast) {
+    return VersionError("superblock: magic {:#x}, a kind of VMFS whose layout is not known",
+                        uint32_t{superblock.magic});
+  }
   if (superblock.magic != kSuperblockMagic && superblock.magic != kSuperblockMagicLocal) {
     return NotRecognizedError("superblock: magic {:#x}, expected {:#x}", uint32_t{superblock.magic},
                               kSuperblockMagic);
   }
   if (superblock.major == kVmfs5Major) return superblock;
   if (superblock.major != kVmfs6Major) {
-    return VersionError("superblock: major version {}, only {} is known",
-                        uint32_t{superblock.major}, kVmfs6Major);
+    return VersionError("superblock: major version {}, only {} (VMFS-6) and {} (VMFS-5) are known",
+                        uint32_t{superblock.major}, kVmfs6Major, kVmfs5Major);
   }
   if (superblock.metadata_alignment != kMetadataBlockBytes) {
     return VersionError("superblock: metadata alignment {}, only {} is known",
@@ -63,6 +68,25 @@ base::Result<Superblock> DecodeSuperblock(std::span<const std::byte> bytes) {
   }
   TRY_STATUS(CheckShape(superblock));
   return superblock;
+}
+
+std::vector<std::string> ReadOnlyReasons(const Superblock& superblock) {
+  std::vector<std::string> reasons;
+  if (superblock.magic == kSuperblockMagicLocal) reasons.push_back("VMFS-L, made by ESXi alone");
+  if (!superblock.is_vmfs6()) return reasons;
+  if (superblock.minor > kVmfs6Minor) {
+    reasons.push_back(fmt::format("minor version {}, newer than {}", superblock.minor,
+                                  kVmfs6Minor));
+  }
+  if (superblock.checksum_type != 0) {
+    reasons.push_back(fmt::format("metadata checksums of type {}, which are neither verified nor "
+                                  "kept",
+                                  superblock.checksum_type));
+  }
+  if (const uint32_t unknown = superblock.config_flags & ~kConfigFlagsKnown; unknown != 0) {
+    reasons.push_back(fmt::format("unknown configuration flags {:#x}", unknown));
+  }
+  return reasons;
 }
 
 base::Result<StrataMark> DecodeMark(std::span<const std::byte> superblock_block,

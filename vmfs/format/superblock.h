@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "fs/base/on_disk.h"
 #include "fs/base/result.h"
@@ -31,10 +32,16 @@ inline constexpr uint64_t kMarkOffset = 0x200;              // within the superb
 
 inline constexpr uint32_t kSuperblockMagic = 0x2FABF15E;
 inline constexpr uint32_t kSuperblockMagicLocal = 0x2FABF15F;  // VMFS-L
+// Two further kinds whose magics are known by name only.
+inline constexpr uint32_t kSuperblockMagicUnknownFirst = 0x2FABF160;
+inline constexpr uint32_t kSuperblockMagicUnknownLast = 0x2FABF161;
 inline constexpr uint32_t kVmfs6Major = 24;
 inline constexpr uint32_t kVmfs5Major = 14;
 inline constexpr uint8_t kVmfs6Minor = 82;
 inline constexpr uint32_t kLabelBytes = 128;
+// Configuration flags that were seen or are named: 0x02, dense sub-blocks (VMFS-5), maintenance,
+// local, shared (vSAN), system (OSDATA), vSAN.
+inline constexpr uint32_t kConfigFlagsKnown = 0x02 | 0x04 | 0x08 | 0x100 | 0x400 | 0x800 | 0x1000;
 
 struct Superblock {
   Le32 magic;
@@ -126,8 +133,13 @@ static_assert(offsetof(Superblock, unmap_method) == 0x162);
 static_assert(offsetof(Superblock, unmap_bandwidth) == 0x163);
 
 // Decodes and validates. A VMFS-5 superblock is accepted (see `is_vmfs6`), other majors are not.
-// Errors: kNotRecognized, kVersionUnsupported (major, metadata alignment, checksum type), kCorrupt.
+// Errors: kNotRecognized, kVersionUnsupported (a magic known by name only, major version, metadata
+// alignment), kCorrupt. What may be read but not written is no error: see `ReadOnlyReasons`.
 base::Result<Superblock> DecodeSuperblock(std::span<const std::byte> bytes);
+
+// Why a volume that can be read must not be written, be it ours or not, in words; none on a volume
+// as our mkfs and ESXi 6.5 to 7 make them (vmfs/FORMAT.md, "Volumes it did not write").
+std::vector<std::string> ReadOnlyReasons(const Superblock& superblock);
 
 // Our private mark, superblock + 0x200. A volume without it is foreign and never written.
 inline constexpr std::array<char, 8> kMarkMagic = {'S', 'T', 'R', 'A', 'T', 'A', 'F', 'S'};

@@ -29,6 +29,9 @@ base::Task<base::Status> MountedCore::ReadSuperblock() {
                           fmt::format("mount {}: VMFS-5 (version {})", core_.device.name(),
                                       uint32_t{core_.superblock.major}));
   }
+  for (const std::string& reason : ReadOnlyReasons(core_.superblock)) {
+    base::LogWarn("vmfs", "{}: {}", core_.device.name(), reason);
+  }
   const base::Result<StrataMark> mark = DecodeMark(block->bytes(), core_.superblock.uuid);
   core_.ours = mark.has_value();
   if (!mark && mark.error().code() != base::Code::kNotRecognized) {
@@ -56,6 +59,11 @@ base::Status MountedCore::CheckWritable() const {
     return base::Error(
         base::Code::kReadOnly,
         fmt::format("mount {}: not written by Strata; mount it read-only", core_.device.name()));
+  }
+  for (const std::string& reason : ReadOnlyReasons(core_.superblock)) {
+    return base::Error(
+        base::Code::kReadOnly,
+        fmt::format("mount {}: {}; mount it read-only", core_.device.name(), reason));
   }
   if (!core_.device.limits().can_write) {
     return base::Error(base::Code::kReadOnly,

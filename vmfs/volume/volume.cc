@@ -162,7 +162,11 @@ class MountedVolume : public Volume {
                                                             fss::OpenMode mode) override {
     CO_TRY(InodeRef inode, co_await inodes_->Get(Fd(number)));
     if (inode->type == InodeType::kDirectory) co_return base::Code::kIsDirectory;
-    if (inode->type == InodeType::kRawDeviceMap) co_return base::Code::kUnsupported;
+    if (inode->type == InodeType::kRawDeviceMap) {
+      co_return base::Error(base::Code::kUnsupported,
+                            fmt::format("open {}: a raw device map, whose data is on another LUN",
+                                        inode->fd.ToString()));
+    }
     const bool writes = mode != fss::OpenMode::kRead;
     if (writes) {
       CO_TRY_STATUS(core_.CheckWritable());

@@ -85,6 +85,7 @@ Json ToJson(const vmfs::VolumeInfo& info) {
   json["created_seconds"] = info.created_s;
   json["made_by_strata"] = info.is_ours;
   if (!info.mark_problem.empty()) json["mark_problem"] = info.mark_problem;
+  if (!info.read_only_reasons.empty()) json["read_only_reasons"] = info.read_only_reasons;
   if (!info.machine.is_zero()) json["machine"] = info.machine.ToString();
   json["clean"] = info.is_clean();
   json["state"] = info.StateText();
