@@ -1,4 +1,4 @@
-// Random CDBs against the target, by the invariants of `tests/fuzz/scsi_cdb_fuzz.cc`.
+// Random CDBs against the target, by the invariants of `tests/fuzz/scsi_targets.cc`.
 // Replay: SEED=… ROUNDS=… scsi_test --gtest_filter=RandomCommands.*
 #include <cstdlib>
 #include <vector>
@@ -6,9 +6,8 @@
 #include <gtest/gtest.h>
 
 #include "fs/base/random.h"
+#include "tests/fuzz/targets.h"
 #include "vscsi/scsi/types.h"
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
 
 namespace scsi {
 namespace {
@@ -67,7 +66,7 @@ TEST(RandomCommands, AreAllAnsweredInsideTheDevice) {
   base::Random random(seed);
   for (uint64_t i = 0; i < rounds; ++i) {
     const std::vector<uint8_t> input = RandomInput(random);
-    LLVMFuzzerTestOneInput(input.data(), input.size());
+    fuzz::RunScsiCdb(std::as_bytes(std::span<const uint8_t>(input)));
   }
 }
 

@@ -110,6 +110,9 @@ class SimDisk final : public BlockDevice {
   // Makes the disk larger, as when a LUN grows.
   void Grow(uint64_t size_bytes) { options_.size_bytes = size_bytes; }
 
+  // Makes it end early, as an image does that was not copied whole.
+  void Truncate(uint64_t size_bytes) { options_.size_bytes = size_bytes; }
+
   const std::vector<LogEntry>& log() const { return log_; }
 
   // Forgets the calls in flight, after `SimExecutor::AbandonAll`: their callers have crashed.

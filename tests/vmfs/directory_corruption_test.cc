@@ -6,8 +6,6 @@
 #include "fs/base/on_disk.h"
 #include "tests/support/damaged_directory.h"
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
-
 namespace vmfs {
 namespace {
 
@@ -246,15 +244,6 @@ TEST(DirectoryCorruptionRandom, AlwaysAnswersAfterBoundedWork) {
     std::vector<std::byte> bytes = MakePopulatedDirectory().bytes;
     for (uint64_t damages = 1 + random.Below(8); damages > 0; --damages) Damage(random, bytes);
     ASSERT_LT(ExerciseDamagedDirectory(bytes), 20'000u);
-  }
-}
-
-TEST(DirectoryCorruptionRandom, SurvivesWhatTheFuzzerIsGiven) {
-  base::Random random(3);
-  for (int round = 0; round < 50; ++round) {
-    std::vector<uint8_t> input(random.Below(200));
-    for (uint8_t& byte : input) byte = static_cast<uint8_t>(random.Below(256));
-    EXPECT_EQ(LLVMFuzzerTestOneInput(input.data(), input.size()), 0);
   }
 }
 

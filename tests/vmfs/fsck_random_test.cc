@@ -1,4 +1,4 @@
-// Random input to every decoder, and random damage to a volume: nothing may crash, whatever lies on
+// Random damage to a volume: nothing may crash, whatever lies on
 // the disk. Seed and rounds from SEED and ROUNDS.
 #include <gtest/gtest.h>
 
@@ -8,54 +8,15 @@
 
 #include "fs/base/random.h"
 #include "tests/support/fsck_volume.h"
-#include "vmfs/directory/new_directory.h"
 #include "vmfs/dump.h"
 #include "vmfs/info.h"
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
 
 namespace vmfs {
 namespace {
 
-constexpr uint8_t kDecoderCount = 19;
-
 uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
   const char* text = std::getenv(name);
   return text != nullptr ? std::strtoull(text, nullptr, 0) : otherwise;
-}
-
-TEST(RandomInput, CrashesNoDecoder) {
-  const uint64_t seed = FromEnvironment("SEED", 1);
-  base::Random random(seed);
-  std::vector<uint8_t> input;
-  for (uint64_t round = 0; round < FromEnvironment("ROUNDS", 5000); ++round) {
-    input.resize(1 + random.Below(5000));
-    for (uint8_t& byte : input) {
-      byte = random.Below(4) == 0 ? static_cast<uint8_t>(random.Below(256)) : uint8_t{0};
-    }
-    input[0] = static_cast<uint8_t>(random.Below(kDecoderCount));
-    LLVMFuzzerTestOneInput(input.data(), input.size());
-  }
-}
-
-TEST(RandomInput, CrashesNoCheckOfADirectory) {
-  base::Random random(FromEnvironment("SEED", 1));
-  NewDirectory root;
-  root.kind = NewDirectoryKind::kRoot;
-  root.self = kRootFd;
-  root.parent = kRootFd;
-  std::vector<uint8_t> input(1 + NewDirectoryPieceCount(root.kind) * size_t{kMetadataBlockBytes});
-  for (uint64_t round = 0; round < FromEnvironment("ROUNDS", 200); ++round) {
-    BuildNewDirectory(root, std::as_writable_bytes(std::span(input)).subspan(1));
-    input[0] = 17;
-    for (int patch = 0; patch < 8; ++patch) {
-      // Where something is: the header, or the map and record blocks.
-      const bool in_header = random.Below(2) == 0;
-      const uint64_t at = in_header ? random.Below(4096) : 65536 + random.Below(8192);
-      input[1 + at] = static_cast<uint8_t>(random.Below(256));
-    }
-    LLVMFuzzerTestOneInput(input.data(), input.size());
-  }
 }
 
 class RandomDamage : public testing_support::FsckVolume {

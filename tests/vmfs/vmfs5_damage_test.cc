@@ -8,8 +8,6 @@
 #include "tests/support/vmfs5_volume.h"
 #include "vmfs/info.h"
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
-
 namespace vmfs {
 namespace {
 
@@ -91,16 +89,6 @@ TEST(Vmfs5Damage, FailsWithTheDeviceAtEveryCall) {
     }
     if (!sample.disk().failed()) break;
     ASSERT_LT(call, 1000u);
-  }
-}
-
-TEST(Vmfs5Damage, DecodersTakeRandomBytes) {
-  base::Random random(FromEnvironment("SEED", 1));
-  std::vector<uint8_t> input(1 + 2048);
-  for (int round = 0; round < 2000; ++round) {
-    for (uint8_t& byte : input) byte = random.OneIn(3) ? 0 : static_cast<uint8_t>(random.Next());
-    input[0] = static_cast<uint8_t>(random.Below(8));
-    LLVMFuzzerTestOneInput(input.data(), 1 + random.Below(input.size()));
   }
 }
 
