@@ -31,8 +31,8 @@ class Claims:
 class Allocation:
     """Collects the claims, then compares. `report` takes each problem as a sentence."""
 
-    def __init__(self, file_system, report):
-        self.file_system, self.report = file_system, report
+    def __init__(self, file_system, report, generations):
+        self.file_system, self.report, self.generations = file_system, report, generations
         self.strict = file_system.superblock.is_ours
         self.small, self.sub, self.pb2 = Claims(), Claims(), Claims()
         self.sub_owners, self.affinities = {}, {}
@@ -61,11 +61,25 @@ class Allocation:
             self.report(f"descriptor {owner:#x}: address {address:#x} has another owner too")
         return True
 
+    def checked_clusters(self, name):
+        """Every cluster of a resource, its header checked: yields number, place and cluster."""
+        resource = self.file_system.resources[name]
+        header = resource.header
+        for number, place, cluster in resource.clusters():
+            wanted = min(header.per_cluster, header.items - number * header.per_cluster)
+            if (cluster.lock.type, cluster.lock.place) != (LOCK_TYPES[name], place):
+                self.report(f"{_label(name)} cluster {number}: lock of type {cluster.lock.type:#x} for {cluster.lock.place:#x}")
+            if fault := cluster.lock.fault(self.generations):
+                self.report(f"{_label(name)} cluster {number}: {fault}")
+            for problem in _cluster_problems(cluster, number, wanted, name == b".fbb.sf"):
+                self.report(f"{_label(name)} cluster {number}: {problem}")
+            yield number, place, cluster
+
     def compare(self):
         """Holds all claims against the cluster headers. Returns the number of small blocks allocated."""
         used = 0
         for name, claims in {b".sbc.sf": self.sub, b".pb2.sf": self.pb2, b"small blocks": self.small}.items():
-            for number, _, cluster in checked_clusters(self.file_system, name, self.report):
+            for number, _, cluster in self.checked_clusters(name):
                 label = f"{_label(name)} cluster {number}"
                 marked = cluster.allocated
                 self._compare_items(label, marked, claims.items.get(number, 0))
@@ -107,22 +121,7 @@ class Allocation:
                 self.report(f"{label}: item {item} of descriptor {owner:#x} has the affinity key {key:#x}")
 
 
-def checked_clusters(file_system, name, report):
-    """Every cluster of a resource, its header checked: yields number, place and cluster."""
-    header = file_system.resources[name].header
-    for number, place, cluster in file_system.resources[name].clusters():
-        wanted = min(header.per_cluster, header.items - number * header.per_cluster)
-        for problem in _cluster_problems(cluster, number, place, LOCK_TYPES[name], wanted):
-            report(f"{_label(name)} cluster {number}: {problem}")
-        yield number, place, cluster
-
-
-def _cluster_problems(cluster, number, place, lock_type, wanted):
-    lock = cluster.lock
-    if (lock.type, lock.place) != (lock_type, place):
-        yield f"lock of type {lock.type:#x} for {lock.place:#x}, not {lock_type:#x} for {place:#x}"
-    if lock.mode or any(lock.owner):
-        yield f"locked in mode {lock.mode}"
+def _cluster_problems(cluster, number, wanted, has_other_codes):
     if cluster.signature != CLUSTER_SIGNATURE:
         yield f"signature {cluster.signature:#x}"
     if cluster.number != number:
@@ -131,7 +130,7 @@ def _cluster_problems(cluster, number, place, lock_type, wanted):
         yield f"{cluster.total} items in all, not {wanted}"
     if cluster.codes >> cluster.total * cluster.header.bits:
         yield "codes behind the last item"
-    if lock_type == LOCK_TYPES[b".fbb.sf"]:
+    if has_other_codes:
         return
     free = cluster.total - cluster.allocated.bit_count()
     if cluster.free != free:

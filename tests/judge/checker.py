@@ -3,7 +3,7 @@
 import array
 import struct
 
-from allocation import LOCK_TYPES, Allocation, checked_clusters
+from allocation import LOCK_TYPES, Allocation
 from block_maps import PB2, SUB, BlockMap
 from damage import Damaged, u32, u64
 from descriptors import (DIRECT, DOUBLE, FILE, FOLDER, INLINE, LOCK_TYPE, RDM, SIGNATURE, SINGLE, SINGLE_PB2, SUB_BLOCKS, SYMLINK,
@@ -12,7 +12,7 @@ from directories import SYSTEM_ADDRESSES
 from directory_check import DirectoryCheck
 from file_system import ROOT
 from resources import HEADER_SIGNATURE, MIB
-from superblock import HEARTBEAT_FREE, heartbeats
+from superblock import HEARTBEAT_FREE, generations, heartbeats
 
 PROBLEMS_MAX = 1000
 BLOCK_KINDS = {DIRECT: None, SUB_BLOCKS: SUB, SINGLE: None, SINGLE_PB2: None, DOUBLE: None}
@@ -21,15 +21,18 @@ JOURNAL_SIGNATURE, JOURNAL_HEADER, JOURNAL_SLOT = 0x46534A36, 0x4A364A48, 0x4A36
 
 
 class Checker:
-    """After run(), `problems` has a sentence for each fault and `counts` what was looked at."""
+    """After run(), `problems` has a sentence for each fault and `counts` what was looked at.
 
-    def __init__(self, file_system):
+    Hosts that died leave locks behind, which are no problem if `hosts_died` says so."""
+
+    def __init__(self, file_system, hosts_died=False):
         self.file_system = file_system
+        self.generations = generations(file_system.volume, file_system.superblock) if hosts_died else {}
         self.volume, self.superblock = file_system.volume, file_system.superblock
         self.metadata_bytes = file_system.metadata_bytes
         self.strict = self.superblock.is_ours
         self.problems, self.counts = [], {}
-        self.allocation = Allocation(file_system, self.report)
+        self.allocation = Allocation(file_system, self.report, self.generations)
         self.descriptors = DescriptorTable(file_system.resources[b".fdc.sf"].header.items)
 
     def report(self, what):
@@ -78,7 +81,7 @@ class Checker:
 
     def check_large_blocks(self):
         """Only broken-up large blocks are known; on volumes of ours there is no other."""
-        for number, _, cluster in checked_clusters(self.file_system, b".fbb.sf", self.report):
+        for number, _, cluster in self.allocation.checked_clusters(b".fbb.sf"):
             codes = {cluster.code(item) for item in range(cluster.total)}
             if codes != {BROKEN_UP}:
                 self.report(f".fbb.sf cluster {number}: large blocks with the codes {sorted(codes)}")
@@ -86,7 +89,7 @@ class Checker:
     def check_journals(self):
         """No journal is in use, and each is either new or in the empty form."""
         journals = self.file_system.resources[b".jbc.sf"]
-        for number, _, cluster in checked_clusters(self.file_system, b".jbc.sf", self.report):
+        for number, _, cluster in self.allocation.checked_clusters(b".jbc.sf"):
             if cluster.allocated:
                 self.report(f".jbc.sf cluster {number}: {cluster.allocated.bit_count()} journals in use")
             for item in range(cluster.total):
@@ -112,7 +115,7 @@ class Checker:
     def check_descriptors(self):
         resource = self.file_system.resources[b".fdc.sf"]
         size = 2 * self.metadata_bytes
-        for number, _, cluster in checked_clusters(self.file_system, b".fdc.sf", self.report):
+        for number, _, cluster in self.allocation.checked_clusters(b".fdc.sf"):
             allocated = cluster.allocated
             for item in range(0, cluster.total, 8):
                 place = resource.item_place(number, item)
@@ -129,8 +132,8 @@ class Checker:
         self.counts["descriptors"] = self.descriptors.used
 
     def check_free_descriptor(self, lock, cluster, item):
-        if lock.mode or any(lock.owner):
-            self.report(f"free descriptor {address_of(cluster, item):#x}: locked in mode {lock.mode}")
+        if fault := lock.fault(self.generations):
+            self.report(f"free descriptor {address_of(cluster, item):#x}: {fault}")
 
     def check_descriptor(self, descriptor, cluster, item, place):
         address, lock = address_of(cluster, item), descriptor.lock
@@ -139,8 +142,8 @@ class Checker:
             return
         if (lock.type, lock.place) != (LOCK_TYPE, place):
             self.report(f"descriptor {address:#x}: lock of type {lock.type:#x} for {lock.place:#x}")
-        if lock.mode or any(lock.owner):
-            self.report(f"descriptor {address:#x}: locked in mode {lock.mode}")
+        if fault := lock.fault(self.generations):
+            self.report(f"descriptor {address:#x}: {fault}")
         if descriptor.type not in (FOLDER, FILE, SYMLINK, SYSTEM, RDM):
             self.report(f"descriptor {address:#x}: type {descriptor.type}")
         self.descriptors.add(cluster * 256 + item, descriptor)

@@ -26,10 +26,31 @@ def cluster_and_item(address):
 
 class Lock:
     """The block in front of every lockable structure."""
-    __slots__ = ("type", "place", "version", "mode", "owner")
+    __slots__ = ("type", "place", "heartbeat", "generation", "version", "mode", "owner", "_holders")
 
     def __init__(self, data, offset=0):
-        self.type, self.place, _, _, self.version, self.mode, self.owner = _LOCK.unpack_from(data, offset)
+        (self.type, self.place, self.heartbeat, self.generation, self.version, self.mode,
+         self.owner) = _LOCK.unpack_from(data, offset)
+        self._holders = data[offset + 0x40:offset + 0x144] if self.mode not in (0, 1) else b""
+
+    def holders(self):
+        """Heartbeat address and generation of each host that holds the lock, as far as the lock says."""
+        if self.mode == 1:
+            return [(self.heartbeat, self.generation)]
+        if self.mode in (2, 3):
+            count = min(struct.unpack_from("<I", self._holders)[0], 8)
+            return [struct.unpack_from("<QQ", self._holders, 4 + 32 * index) for index in range(count)]
+        return []
+
+    def fault(self, generations):
+        """What is wrong with a lock on a volume that nobody uses. `generations` has the generation of each heartbeat by its
+        address, where hosts may have died: their locks stay until somebody needs them. Empty: no lock may be left."""
+        if self.mode not in (0, 1, 2, 3):
+            return f"locked in mode {self.mode}"
+        if self.mode == 0:
+            return "free, but with an owner" if any(self.owner) else ""
+        held = [place for place, generation in self.holders() if generations.get(place, generation) == generation]
+        return f"locked in mode {self.mode} by the heartbeat at {held[0]:#x}" if held else ""
 
 
 class Descriptor:

@@ -7,7 +7,8 @@
     second_reader.py IMAGE... sha256 [PATH...]   digests of these files, or of all
     second_reader.py IMAGE... check              every structure; exit code 1 when there is a problem
 
-Give all images of a volume of several extents. --json prints one JSON value.
+Give all images of a volume of several extents. --json prints one JSON value; check --hosts-died allows for the locks that hosts
+which died have left.
 """
 
 import json
@@ -23,12 +24,12 @@ COMMANDS = ("ls", "tree", "sha256", "stat", "check")
 
 
 def split_arguments(arguments):
-    """Images, command and paths; --json may stand anywhere. Ends the program where they make no sense."""
-    words = [word for word in arguments if word != "--json"]
+    """Images, command, paths and whether --json is there. Ends the program where they make no sense."""
+    words = [word for word in arguments if not word.startswith("--")]
     at = next((number for number, word in enumerate(words) if word in COMMANDS), 0)
-    if at == 0:
+    if at == 0 or not {word for word in arguments if word.startswith("--")} <= {"--json", "--hosts-died"}:
         sys.exit(__doc__)
-    return words[:at], words[at], words[at + 1:], len(words) != len(arguments)
+    return words[:at], words[at], words[at + 1:], "--json" in arguments
 
 
 def ls(file_system, paths):
@@ -53,7 +54,7 @@ def stat(file_system, paths):
 
 
 def check(file_system, _):
-    checker = Checker(file_system)
+    checker = Checker(file_system, hosts_died="--hosts-died" in sys.argv)
     checker.run()
     return {"problems": checker.problems, **checker.counts}
 

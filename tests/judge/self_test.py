@@ -15,7 +15,7 @@ import unittest
 
 from checker import Checker
 from damage import crc32c
-from damages import DAMAGES, Damager
+from damages import DAMAGES, Damager, hold_a_lock
 from directories import SYSTEM_NAMES, bucket_of, name_hash
 from file_system import FileSystem
 
@@ -30,9 +30,9 @@ ESXI_HASHES = {b"directory": 0x0DBC9F66, b"file1": 0xD2B970EB, b"file2": 0x38CF0
                b"file4": 0x7490219A, b"file5": 0x048D0480, b"symlink": 0xFCDD1580}
 
 
-def problems_of(image):
+def problems_of(image, hosts_died=False):
     file_system = FileSystem([image])
-    checker = Checker(file_system)
+    checker = Checker(file_system, hosts_died)
     checker.run()
     file_system.close()
     return checker.problems
@@ -85,6 +85,15 @@ class Damages(unittest.TestCase):
 
     def test_are_not_found_on_a_sound_volume(self):
         self.assertEqual(problems_of(self.image), [])
+
+    def test_leave_the_locks_of_dead_hosts_alone(self):
+        file_system = FileSystem([self.image])
+        damager = Damager(file_system, self.image)
+        hold_a_lock(damager)
+        self.assertEqual(problems_of(self.image, hosts_died=True), [])
+        self.assertEqual(len(problems_of(self.image)), 1)
+        damager.undo()
+        file_system.close()
 
     def test_are_each_found_by_name(self):
         for name, (damage, words) in DAMAGES.items():

@@ -95,6 +95,13 @@ class Heartbeat:
     problem: str
 
 
+def generations(volume, superblock):
+    """The generation of each heartbeat by its volume address."""
+    step = superblock.metadata_bytes
+    region = volume.read(HEARTBEATS, step * HEARTBEAT_SLOTS)
+    return {HEARTBEATS + at: u64(region, at + 12) for at in range(0, len(region), step)}
+
+
 def heartbeats(volume, superblock):
     """Yields each slot that is not free and in order."""
     step = superblock.metadata_bytes

@@ -62,3 +62,9 @@ format_and_mount() {
 unmount() {
   "$strata" umount "$mount_point"
 }
+
+# Whether the unmounted volume is sound to both checkers: ours, and the second decoder's.
+check_volume() {
+  "$strata" fsck "$image" &&
+    "$(dirname "${BASH_SOURCE[0]}")/../judge/second_reader.py" "$image" check
+}

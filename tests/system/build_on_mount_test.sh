@@ -24,7 +24,7 @@ sum=$(sha256sum <"$clone/build/strata")
 
 # A clean tree again after a remount: nothing changed behind git's back, and ninja has nothing to do.
 unmount
-"$strata" fsck "$image" || fail "the check"
+check_volume || fail "the check"
 "$strata" mount "$image" "$mount_point"
 [[ "$(sha256sum <"$clone/build/strata")" == "$sum" ]] || fail "the program differs after a remount"
 [[ -z "$(git -C "$clone" status --porcelain)" ]] || fail "git sees changes after a remount"

@@ -124,5 +124,5 @@ check_interruption
 unmount
 exercise "$image:/vm"
 echo "works on an unmounted volume"
-"$strata" fsck "$image"
+check_volume
 echo "PASS"

@@ -33,7 +33,7 @@ format_and_mount 2G
 all_jobs --do_verify=1
 echo "written and verified"
 unmount
-"$strata" fsck "$image" || fail "the check"
+check_volume || fail "the check"
 "$strata" mount "$image" "$mount_point"
 all_jobs --verify_only
 echo "verified after a remount"

@@ -25,7 +25,7 @@ mkdir "$mount_point/volumes/test/vm"
 "$guest_scripts/boot.sh" "$guest" write "$disk" || fail "the first boot"
 "$guest_scripts/boot.sh" "$guest" verify "$disk" || fail "the boot after a reboot"
 unmount
-"$strata" fsck "$image" || fail "the check after the guest's writes"
+check_volume || fail "the check after the guest's writes"
 "$strata" mount "$image" "$mount_point"
 "$guest_scripts/boot.sh" "$guest" verify "$disk" || fail "the boot after a remount"
 unmount

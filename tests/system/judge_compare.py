@@ -19,7 +19,7 @@ from tree_model import compare
 def judge(volume, tree, seed):
     """Every judge's view of an unmounted volume, against the expected tree. Returns the problems."""
     judges = {
-        "strata fsck": volume.check,
+        "check": volume.check,
         "recognition": lambda: volume.recognised([path for path in tree.nodes if "/" not in path]),
         "second reader": lambda: second_reader_view.compare([volume.image], tree),
         "vmfs6-fuse": lambda: _seen_through(volume.read_by_vmfs6_fuse(), tree, seed),

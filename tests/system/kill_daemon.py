@@ -95,7 +95,7 @@ def main():
         for number in range(options.rounds):
             print(f"seed {options.seed} round {number + 1}")
             kill_under_load(volume, options.seed * 1000 + number, chance, promises)
-            problems = broken_promises(volume, promises) + volume.check()
+            problems = broken_promises(volume, promises) + volume.check(hosts_died=True)
             if problems:
                 break
     strata_mount.finish(problems, f"{__file__} --seed {options.seed} --rounds {options.rounds}")

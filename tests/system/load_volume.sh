@@ -79,8 +79,7 @@ passes() {
 end_load() {
   digests_below "$mount_point/volumes/test" >"$work/mounted"
   unmount
-  passes "$strata" fsck "$image"
-  passes "$here/../judge/second_reader.py" "$image" check
+  passes check_volume
   "$here/../judge/second_reader.py" "$image" sha256 | normalised >"$work/second" || fail "the second decoder"
   vmfs6-fuse "$image" "$reader_point" || fail "vmfs6-fuse does not open the volume"
   digests_below "$reader_point" >"$work/reader.digests"

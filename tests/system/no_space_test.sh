@@ -42,7 +42,7 @@ write_file "$folder/again" 24 || fail "no room after 32 MiB were freed: $(cat "$
 (cd "$folder" && sha256sum again) >>"$work/sums"
 
 unmount
-"$strata" fsck "$image" || fail "the check"
+check_volume || fail "the check"
 "$strata" mount "$image" "$mount_point"
 (cd "$folder" && sha256sum --quiet -c "$work/sums") || fail "a file differs after a remount"
 [[ "$(cat "$folder/small")" == kept ]] || fail "the small file differs"

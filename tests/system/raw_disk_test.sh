@@ -49,7 +49,7 @@ for format in thin zeroedthick eagerzeroedthick; do
   try_loop_device off
   try_loop_device on
   unmount
-  "$strata" fsck "$image" || fail "$format: the check"
+  check_volume || fail "$format: the check"
   "$strata" mount "$image" "$mount_point"
   cmp "$mount_point/volumes/test/$format-flat.vmdk" "$work/pattern.img" || fail "$format: the flat file has other bytes"
   unmount

@@ -15,9 +15,9 @@ from sparse_bytes import CHUNK, ZEROS  # noqa: E402
 KINDS = {FOLDER: "folder", FILE: "file", SYMLINK: "symlink"}
 
 
-def check(images):
-    """Every structure of the volume. Returns the problems."""
-    return examine(images, lambda file_system: [])
+def check(images, hosts_died=False):
+    """Every structure of the volume, on which locks may be left if hosts died. Returns the problems."""
+    return examine(images, lambda file_system: [], hosts_died)
 
 
 def compare(images, tree):
@@ -25,12 +25,12 @@ def compare(images, tree):
     return examine(images, lambda file_system: _differences(file_system, tree))
 
 
-def examine(images, inspect):
+def examine(images, inspect, hosts_died=False):
     """Opens and checks a volume, then inspects it further. Returns all problems."""
     try:
         file_system = FileSystem(images)
         try:
-            checker = Checker(file_system)
+            checker = Checker(file_system, hosts_died)
             checker.run()
             return checker.problems + list(inspect(file_system))
         finally:

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import tempfile
 
+import second_reader_view
+
 SKIPPED = 77
 LABEL = "judge"
 
@@ -85,13 +87,14 @@ class Volume:
             raise RuntimeError("strata status --json names no pid")
         return pids[0]
 
-    def check(self):
-        """Runs strata fsck. Returns the problems."""
+    def check(self, hosts_died=False):
+        """Runs strata fsck and the second decoder's check, which allows for locks left if hosts died. Returns the problems."""
+        problems = [f"second decoder: {problem}" for problem in second_reader_view.check([self.image], hosts_died)]
         try:
             run(self.strata, "fsck", self.image)
         except RuntimeError as error:
-            return [str(error)]
-        return []
+            problems.append(str(error))
+        return problems
 
     def recognised(self, names):
         """Whether blkid and debugvmfs6 know the volume and the names in its root. Returns the problems."""
