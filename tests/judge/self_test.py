@@ -21,7 +21,9 @@ from file_system import FileSystem
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "system"))
 
+import second_reader_view  # noqa: E402
 import strata_mount  # noqa: E402
+import tree_model  # noqa: E402
 
 STRATA = SAMPLE = ""
 
@@ -86,6 +88,17 @@ class Damages(unittest.TestCase):
     def test_are_not_found_on_a_sound_volume(self):
         self.assertEqual(problems_of(self.image), [])
 
+    def test_in_contents_are_found_too(self):
+        file_system = FileSystem([self.image])
+        for path in ("blocks", "sub-block", "small/inline", "hole"):
+            descriptor = file_system.lookup(path)
+            node = tree_model.Node("file")
+            node.content.write(0, file_system.map(descriptor).read(0, descriptor.length))
+            self.assertEqual(list(second_reader_view.compare_node(file_system, descriptor, node)), [])
+            node.content.write(descriptor.length - 50, b"other")
+            self.assertEqual(len(list(second_reader_view.compare_node(file_system, descriptor, node))), 1, path)
+        file_system.close()
+
     def test_leave_the_locks_of_dead_hosts_alone(self):
         file_system = FileSystem([self.image])
         damager = Damager(file_system, self.image)
@@ -119,6 +132,9 @@ def fill(root):
     for path, size in {"small/inline": 100, "sub-block": 50_000, "blocks": 5 << 20, "other": 2 << 20}.items():
         with open(os.path.join(root, path), "wb") as file:
             file.write(os.urandom(size))
+    with open(os.path.join(root, "hole"), "wb") as file:
+        file.write(b"in front of the hole")
+        file.truncate(3 << 20)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import bisect
 import os
+import struct
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "judge"))
@@ -35,8 +36,8 @@ def examine(images, inspect, hosts_died=False):
             return checker.problems + list(inspect(file_system))
         finally:
             file_system.close()
-    except Damaged as error:
-        return [str(error)]
+    except (Damaged, struct.error, IndexError) as error:
+        return [f"cannot be read further: {error}"]
 
 
 def describe(file_system):
