@@ -305,8 +305,11 @@ std::string FormatExtentLine(const ExtentLine& extent) {
       fmt::format("{} {} {}", NameOf(extent.access), extent.sector_count, NameOf(extent.type));
   if (extent.file_name.empty()) return line;
   line += fmt::format(" \"{}\"", extent.file_name);
-  // Readers demand the offset of FLAT, and refuse it with every other type.
-  if (extent.type == ExtentType::kFlat) line += fmt::format(" {}", extent.offset_sectors);
+  // Readers demand the offset of FLAT, and refuse it with every other type; one that stood there
+  // stays, or the words behind it would be read as an offset.
+  const bool has_offset = extent.type == ExtentType::kFlat || extent.offset_sectors != 0 ||
+                          !extent.device_words.empty();
+  if (has_offset) line += fmt::format(" {}", extent.offset_sectors);
   if (!extent.device_words.empty()) line += " " + extent.device_words;
   return line;
 }

@@ -56,7 +56,7 @@ struct ExtentLine {
   uint64_t sector_count = 0;
   ExtentType type = ExtentType::kVmfs;
   std::string file_name = {};     // empty for ZERO
-  uint64_t offset_sectors = 0;    // FLAT only
+  uint64_t offset_sectors = 0;    // FLAT; elsewhere only where it was read
   std::string device_words = {};  // what stands behind the offset: partition and device ids
 
   friend bool operator==(const ExtentLine&, const ExtentLine&) = default;

@@ -135,7 +135,8 @@ void Walk::LoadBlock(uint32_t block, MapNibble nibble) {
   Block& loaded = blocks_[block];
   loaded.kind = nibble.kind;
   loaded.header = *header;
-  loaded.slots.resize(header->slot_count);
+  // What a map block says of slots means nothing, and may be more than its bitmap holds.
+  if (nibble.kind != DirectoryBlockKind::kMap) loaded.slots.resize(header->slot_count);
   for (uint32_t slot = 0; slot < loaded.slots.size(); ++slot) {
     loaded.slots[slot] = header->is_free(slot) ? 0 : kUsed;
   }
