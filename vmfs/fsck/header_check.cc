@@ -21,9 +21,8 @@ void CheckMark(State& state, ConstMetadataSpan block) {
   if (!volume.mark().has_value()) {
     state.Error(FindingCode::kMark, "{}", volume.mark().error().message());
   }
-  if (volume.superblock().checksum_type != 0) {
-    state.Error(FindingCode::kSuperblock, "superblock: checksum type {}, ours is 0",
-                volume.superblock().checksum_type);
+  for (const std::string& reason : ReadOnlyReasons(volume.superblock())) {
+    state.Error(FindingCode::kSuperblock, "superblock: {}; it mounts read-only", reason);
   }
   if (!IsZero(block.subspan(kMarkOffset + sizeof(StrataMark)))) {
     state.Warning(FindingCode::kReservedArea, "superblock: bytes behind the mark are not zero");

@@ -56,7 +56,11 @@ Task<Status> RepairMark(RepairWork& work) {
   CO_TRY_STATUS(co_await work.ReadBlock(kSuperblockOffset, block));
   const uint64_t changes = work.overlay().change_count();
   auto superblock = base::LoadAs<Superblock>(block);
+  // What forbids writing: on a volume of ours it can only be damage.
   superblock.checksum_type = 0;
+  superblock.magic = kSuperblockMagic;
+  superblock.minor = std::min(superblock.minor, kVmfs6Minor);
+  superblock.config_flags = superblock.config_flags & kConfigFlagsKnown;
   base::StoreAs(std::span<std::byte>(block), 0, superblock);
   const Result<StrataMark> mark = DecodeMark(block, superblock.uuid);
   if (!mark) {
