@@ -86,7 +86,7 @@ class Run:
         command = [link, self.explored, CORPUS / self.name, f"-max_total_time={self.seconds}",
                    f"-max_len={input_bytes_max}", f"-rss_limit_mb={MEMORY_MEBIBYTES}",
                    f"-malloc_limit_mb={MEMORY_MEBIBYTES // 2}", f"-timeout={INPUT_SECONDS_MAX}",
-                   f"-artifact_prefix={self.findings}/", "-print_final_stats=1",
+                   f"-artifact_prefix={self.findings}/", "-print_final_stats=1", "-len_control=0",
                    f"-seed={self.options.seed}"]
         environment = dict(os.environ, UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1")
         begin = time.monotonic()

@@ -35,9 +35,15 @@ std::string VolumeDamage::Apply() {
   return words_;
 }
 
+// First a megabyte, then a block in it: else most damage would meet the thousand heartbeats.
 uint64_t VolumeDamage::PickBlock() {
   const std::vector<uint64_t>& blocks = volume_.metadata_blocks();
-  return blocks[random_.Below(blocks.size())];
+  const uint64_t place = kLvmHeaderOffset + random_.Below(blocks.back() - kLvmHeaderOffset + 1);
+  const uint64_t begin = place / kMebibyte * kMebibyte;
+  const auto first = std::ranges::lower_bound(blocks, begin);
+  const auto last = std::ranges::lower_bound(blocks, begin + kMebibyte);
+  if (first == last) return *first;
+  return first[static_cast<std::ptrdiff_t>(random_.Below(static_cast<uint64_t>(last - first)))];
 }
 
 uint64_t VolumeDamage::PickOffset() {

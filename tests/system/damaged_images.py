@@ -19,7 +19,7 @@ MIB = 1 << 20
 BLOCK = 4096
 LVM_AREA = 0x100000
 # Where mkfs puts the resource files and all that follows in a small volume.
-METADATA_END = 120 * MIB
+METADATA_END = 100 * MIB
 ADDRESS_SPACE = 4 << 30
 SECONDS_MAX = 120
 READ_MAX = 4 * MIB
@@ -108,7 +108,9 @@ class Damage:
         return "; ".join(self.words)
 
     def pick(self):
-        return self.chance.choice(self.blocks)
+        """First a megabyte, then a block in it: else most damage would meet the thousand heartbeats."""
+        region = self.chance.choice(sorted({block // MIB for block in self.blocks}))
+        return self.chance.choice([block for block in self.blocks if block // MIB == region])
 
     def place(self):
         return self.pick() + (self.chance.randrange(160) if self.chance.randrange(3) else self.chance.randrange(BLOCK - 8))

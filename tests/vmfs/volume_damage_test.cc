@@ -17,6 +17,7 @@
 #include "tests/support/vmfs_volume.h"
 #include "tests/support/volume_damage.h"
 #include "tests/support/volume_history.h"
+#include "vmfs/fsck/repair.h"
 #include "vmfs/info.h"
 
 namespace vmfs {
@@ -62,8 +63,13 @@ class DamagedVolume : public testing::Test {
 
   // Checks, mounts, lists and reads, and changes every other one.
   void UseDamaged(uint64_t seed);
+  // Repairs; what is clean then is used like any other volume.
+  void RepairDamaged(uint64_t seed);
 
   DeadGuard guard_;
+  uint64_t refused_count_ = 0;   // no volume of ours can be seen in it
+  uint64_t mended_count_ = 0;    // not clean before, clean behind the repair
+  uint64_t leftover_count_ = 0;  // something could not be repaired without a loss
 };
 
 base::Task<void> ReadAll(VolumeClient client, Tree& tree) {
@@ -110,16 +116,67 @@ void DamagedVolume::UseDamaged(uint64_t seed) {
   EXPECT_LT(volume.disk().call_count(), kDeviceCallsMax);
 }
 
+void DamagedVolume::RepairDamaged(uint64_t seed) {
+  base::SimExecutor executor(seed);
+  SimVolume volume(executor, TemplateVolume::Get().Copy(executor));
+  volume.options().guard = &guard_;
+  SCOPED_TRACE(VolumeDamage(TemplateVolume::Get(), volume.disk(), seed).Apply());
+  const std::array<base::BlockDevice*, 1> devices{&volume.disk()};
+  RepairOptions options;
+  options.hosts_are_dead = true;
+  const auto report = base::RunSync(
+      executor, RepairDevices(executor, std::span<base::BlockDevice* const>(devices), options));
+  EXPECT_LT(volume.disk().call_count(), kDeviceCallsMax);
+  if (!report) {
+    EXPECT_FALSE(report.error().message().empty());
+    ++refused_count_;
+    return;
+  }
+  if (!report->after.is_clean()) {
+    ++leftover_count_;
+    return;
+  }
+  mended_count_ += report->outcome == RepairOutcome::kRepaired ? 1 : 0;
+  EXPECT_EQ(volume.CheckAfterCrash(), "") << "behind the repair";
+  const base::Status mounted = volume.Mount();
+  ASSERT_TRUE(mounted) << mounted.error().message();
+  Tree tree;
+  base::RunSync(executor, ReadAll(VolumeClient(volume.volume()), tree));
+  base::RunSync(executor, ModifyAll(VolumeClient(volume.volume())));
+  const base::Status unmounted = volume.Unmount();
+  EXPECT_TRUE(unmounted) << unmounted.error().message();
+  EXPECT_EQ(volume.CheckAfterCrash(), "") << "behind the use of a repaired volume";
+}
+
+void SetRound(const std::string& replay) {
+  g_round[replay.copy(g_round, sizeof(g_round) - 1)] = 0;
+  alarm(kRoundSecondsMax);
+}
+
+TEST_F(DamagedVolume, IsRepairedWithoutACrash) {
+  const uint64_t rounds = base::RoundsFromEnvironment(200);
+  const uint64_t first = base::SeedFromEnvironment(1);
+  TemplateVolume::Get();
+  for (uint64_t seed = first; seed < first + rounds; ++seed) {
+    const std::string replay = fmt::format(
+        "SEED={} ROUNDS=1 vmfs_crash_test --gtest_filter=DamagedVolume.IsRepaired*\n", seed);
+    SCOPED_TRACE(replay);
+    SetRound(replay);
+    RepairDamaged(seed);
+  }
+  fmt::print("{} of {} repaired, {} with a rest, {} refused\n", mended_count_, rounds,
+             leftover_count_, refused_count_);
+}
+
 TEST_F(DamagedVolume, IsReadWithoutACrash) {
   const uint64_t rounds = base::RoundsFromEnvironment(200);
   const uint64_t first = base::SeedFromEnvironment(1);
   TemplateVolume::Get();
   for (uint64_t seed = first; seed < first + rounds; ++seed) {
     const std::string replay = fmt::format(
-        "SEED={} ROUNDS=1 vmfs_crash_test --gtest_filter=DamagedVolume.*\n", seed);
+        "SEED={} ROUNDS=1 vmfs_crash_test --gtest_filter=DamagedVolume.IsRead*\n", seed);
     SCOPED_TRACE(replay);
-    g_round[replay.copy(g_round, sizeof(g_round) - 1)] = 0;
-    alarm(kRoundSecondsMax);
+    SetRound(replay);
     UseDamaged(seed);
   }
 }
