@@ -115,6 +115,7 @@ base::Task<base::Status> Daemon::Run(StartListener& listener) {
 base::Task<base::Status> Daemon::Start() {
   DatastoreOptions datastore_options;
   datastore_options.read_only = options_.read_only;
+  datastore_options.adopt = options_.adopt;
   CO_TRY_STATUS(
       co_await OpenDatastores(executor_, options_.targets, datastore_options, datastores_));
   CO_TRY_STATUS(BuildTree());

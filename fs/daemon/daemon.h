@@ -30,6 +30,7 @@ struct MountOptions {
   std::vector<std::string> targets;
   std::string mount_point;  // canonical
   bool read_only = false;
+  bool adopt = false;  // takes over volumes that belong to another machine
   bool writeback_cache = true;
   bool fuse_ring = true;  // requests over io_uring where the kernel offers that
   std::string log_path;  // for listings; empty in the foreground

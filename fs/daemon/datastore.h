@@ -22,6 +22,7 @@ namespace stratad {
 
 struct DatastoreOptions {
   bool read_only = false;
+  bool adopt = false;  // takes over volumes that belong to another machine
 };
 
 class Datastore {

@@ -8,6 +8,7 @@
 
 #include "fs/base/log.h"
 #include "fs/daemon/host_paths.h"
+#include "fs/daemon/machine_identity.h"
 
 namespace stratad {
 namespace {
@@ -122,6 +123,8 @@ base::Task<base::Status> VmfsDatastore::Mount(base::UringExecutor& executor,
   logical_volume_ =
       vmfs::MakeLvmDevice(devices, std::move(assembled.runs), assembled.uuid.ToString());
   CO_TRY(mount_options_.identity, WhoWeAre());
+  CO_TRY(mount_options_.machine, MachineIdentity());
+  mount_options_.adopt = options.adopt;
   mount_options_.read_only = options.read_only;
   mount_options_.guard = guard_.get();
   if (geteuid() != 0) {

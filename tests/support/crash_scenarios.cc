@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "fs/base/log.h"
 
 namespace vmfs {
@@ -53,6 +55,14 @@ void Overwrite(VolumeHistory& history) {
   history.Write("/b", 4096, 8192);
   history.Sync("/a");
   history.Write("/b", 60'000, 3000);
+}
+
+// Without new times there is nothing to commit: the data alone must be flushed.
+void OverwriteAndSyncData(VolumeHistory& history) {
+  for (int i = 0; i < 3; ++i) {
+    history.Write("/b", 4096, 8192);
+    history.SyncData("/b");
+  }
 }
 
 void Append(VolumeHistory& history) {
@@ -193,6 +203,89 @@ void JournalWraps(VolumeHistory& history) {
   }
 }
 
+// Over 16 sub-blocks the directory moves into file blocks.
+constexpr int kNamesBeforeTheMove = 3340;
+
+void NearlyFillSubBlocksOfDirectory(VolumeHistory& history) {
+  history.MakeDirectory("/many");
+  for (int i = 0; i < kNamesBeforeTheMove; ++i) history.Create(fmt::format("/many/{}", i));
+}
+
+void DirectoryMovesToFileBlocks(VolumeHistory& history) {
+  for (int i = 0; i < 40; ++i) {
+    history.Create(fmt::format("/many/new{}", i));
+    if (i % 8 == 0) history.SyncAll();
+  }
+  history.Unlink("/many/17");
+  history.SyncAll();
+}
+
+void NearlyFillDescriptors(VolumeHistory& history) {
+  for (int i = 0; i < 2030; ++i) history.MakeSymlink(fmt::format("/s{}", i), "t");
+}
+
+void GrowDescriptors(VolumeHistory& history) {
+  for (int i = 0; i < 24; ++i) {
+    const std::string path = fmt::format("/f{}", i);
+    history.Create(path);
+    if (i % 4 == 0) history.Sync(path);
+  }
+}
+
+// Files that nobody can name any more live on until they are closed, across commits.
+void OrphansThatAreOpen(VolumeHistory& history) {
+  history.Create("/c");
+  history.Write("/c", 0, 2 * kMiB);
+  history.SyncAll();
+  history.KeepOpen("/b");
+  history.KeepOpen("/c");
+  history.Unlink("/b");
+  history.Rename("/a", "/c");
+  history.SyncAll();
+  history.Create("/d");
+  history.Write("/d", 0, 70'000);
+  history.Sync("/d");
+  history.CloseKept();
+  history.SyncAll();
+  history.Create("/e");
+  history.Write("/e", 0, 100'000);
+  history.Sync("/e");
+}
+
+// A file with a hole in its first slots is mapped through pointer blocks from then on.
+void MapsThatChange(VolumeHistory& history) {
+  history.Write("/b", 0, kMiB + 1);
+  history.Sync("/b");
+  history.Write("/b", 3 * kMiB, 4096);
+  history.Sync("/b");
+  history.Punch("/b", 0, kMiB);
+  history.Write("/b", 100, 500);
+  history.Sync("/b");
+  history.Write("/b", 3'000'000 * kMiB + 7, 900);
+  history.Sync("/b");
+  history.Truncate("/b", 5 * kMiB);
+  history.SyncAll();
+  history.Truncate("/b", 0);
+  history.Write("/b", 0, 100);
+  history.Sync("/b");
+}
+
+void PrepareFreedBlock(VolumeHistory& history) {
+  history.Create("/b");
+  history.Write("/b", 0, kMiB);
+  history.Create("/c");
+}
+
+// A block that was unmapped is given out without being zeroed: that it reads as zeros must be
+// durable before a file that names it.
+void AllocateWhatWasUnmapped(VolumeHistory& history) {
+  history.Unlink("/b");
+  history.SyncAll();
+  history.Wait(12'000'000);
+  history.Allocate("/c", 0, kMiB);
+  history.SyncAll();
+}
+
 void FillSubBlocks(VolumeHistory& history) {
   for (int i = 0; i < 240; ++i) {
     const std::string path = fmt::format("/s{}", i);
@@ -214,6 +307,7 @@ const CrashScenario kScenarios[] = {
     {"CreateFiles", nullptr, CreateFiles},
     {"WriteEveryMapKind", nullptr, WriteEveryMapKind},
     {"Overwrite", TwoFiles, Overwrite},
+    {"OverwriteAndSyncData", TwoFiles, OverwriteAndSyncData},
     {"Append", TwoFiles, Append},
     {"TruncateFiles", TwoFiles, TruncateFiles},
     {"PunchAndAllocate", TwoFiles, PunchAndAllocate},
@@ -227,6 +321,12 @@ const CrashScenario kScenarios[] = {
     {"ManyNames", nullptr, ManyNames},
     {"JournalWraps", nullptr, JournalWraps},
     {"GrowSubBlocks", FillSubBlocks, GrowSubBlocks},
+    {"DirectoryMovesToFileBlocks", NearlyFillSubBlocksOfDirectory, DirectoryMovesToFileBlocks,
+     /*cost=*/5},
+    {"GrowDescriptors", NearlyFillDescriptors, GrowDescriptors, /*cost=*/3},
+    {"OrphansThatAreOpen", TwoFiles, OrphansThatAreOpen},
+    {"MapsThatChange", TwoFiles, MapsThatChange},
+    {"AllocateWhatWasUnmapped", PrepareFreedBlock, AllocateWhatWasUnmapped},
 };
 
 }  // namespace
@@ -246,6 +346,7 @@ CrashRecording::CrashRecording(const CrashScenario& scenario, const MountOptions
   base::SetLogLevel(base::LogLevel::kOff);
   volume_.options() = options;
   volume_.options().guard = &guard_;
+  volume_.options().machine = base::NewUuid(1);
   Note(volume_.MakeFileSystem());
   if (scenario.prepare != nullptr) {
     Note(volume_.Mount());
@@ -272,6 +373,29 @@ base::CrashSweepResult CrashRecording::Sweep(const base::CrashSweepOptions& opti
       [this](base::SimExecutor& executor, base::SimDisk& disk, const base::CrashCase& crash) {
         base::LogInfo("test", "{}", crash.ToString());
         return Recover(executor, disk, crash);
+      });
+}
+
+base::CrashSweepResult CrashRecording::SweepRecovery(const base::CrashSweepOptions& options,
+                                                     const base::CrashSweepOptions& again) {
+  return base::SweepCrashes(
+      volume_.disk(), options,
+      [&](base::SimExecutor& executor, base::SimDisk& disk, const base::CrashCase& crash) {
+        SimVolume volume(executor, disk);
+        volume.options().guard = &guard_;
+        volume.options().journal_faults = recovery_faults_;
+        if (const auto mounted = volume.Mount(); !mounted) return mounted.error().message();
+        if (const auto end = volume.Unmount(); !end) return end.error().message();
+        base::CrashSweepOptions inner = again;
+        inner.prefix_step = std::max<size_t>(1, disk.log().size() / again.prefix_step);
+        inner.first_prefix = crash.number % inner.prefix_step;
+        const base::CrashSweepResult result = base::SweepCrashes(
+            disk, inner,
+            [&](base::SimExecutor& later, base::SimDisk& image, const base::CrashCase&) {
+              return Recover(later, image, crash);
+            });
+        recovery_case_count_ += result.cases;
+        return result.ok() ? "" : "cut during recovery at " + result.failure;
       });
 }
 

@@ -46,16 +46,41 @@ void VolumeHistory::StartOver() {
   marks_ = {{0, 0}};
 }
 
-Tree& VolumeHistory::Run(const std::string& what, base::Task<base::Status> task) {
+void VolumeHistory::AddStep(const std::string& what, size_t begin, const base::Status& status) {
+  if (!status && failure_.empty()) failure_ = what + ": " + status.error().message();
   Step step;
   step.what = what;
-  step.begin = volume_.disk().log().size();
-  const base::Status status = base::RunSync(executor_, std::move(task));
-  if (!status && failure_.empty()) failure_ = what + ": " + status.error().message();
+  step.begin = begin;
   step.end = volume_.disk().log().size();
   step.after = steps_.back().after;
   steps_.push_back(std::move(step));
+}
+
+Tree& VolumeHistory::Run(const std::string& what, base::Task<base::Status> task) {
+  const size_t begin = volume_.disk().log().size();
+  AddStep(what, begin, base::RunSync(executor_, std::move(task)));
   return steps_.back().after;
+}
+
+base::Task<void> VolumeHistory::Await(const char* what, base::Task<base::Status>* task) {
+  const size_t begin = volume_.disk().log().size();
+  const base::Status status = co_await std::move(*task);
+  AddStep(what, begin, status);
+}
+
+void VolumeHistory::KeepOpen(const std::string& path) {
+  auto opened = base::RunSync(
+      executor_, VolumeClient(volume_.volume()).Open(path, fss::OpenMode::kWrite));
+  if (opened) {
+    kept_.push_back(std::move(*opened));
+  } else if (failure_.empty()) {
+    failure_ = "open " + path + ": " + opened.error().message();
+  }
+}
+
+void VolumeHistory::CloseKept() {
+  for (const auto& file : kept_) Run("close", file->Close());
+  kept_.clear();
 }
 
 void VolumeHistory::MarkDurable(size_t step) {
@@ -136,11 +161,24 @@ void VolumeHistory::Wait(uint64_t microseconds) {
 
 void VolumeHistory::Sync(const std::string& path) {
   Run("sync " + path, VolumeClient(volume_.volume()).Sync(path));
+  MarkSynced(path);
+}
+
+void VolumeHistory::MarkSynced(const std::string& path) {
   const uint64_t id = steps_.back().after[path].id;
   size_t step = steps_.size() - 1;
   // A sync speaks for its file alone; the journal's order makes everything before it durable too.
   while (step > 0 && steps_[step].touched_id != id && FindId(step - 1, id) != nullptr) --step;
   MarkDurable(step);
+}
+
+void VolumeHistory::SyncData(const std::string& path) {
+  auto opened = base::RunSync(
+      executor_, VolumeClient(volume_.volume()).Open(path, fss::OpenMode::kWrite));
+  CHECK(opened.has_value());
+  Run("sync data of " + path, (*opened)->Sync(/*data_only=*/true));
+  MarkSynced(path);
+  CHECK(base::RunSync(executor_, (*opened)->Close()).has_value());
 }
 
 void VolumeHistory::SyncAll() {

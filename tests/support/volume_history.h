@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -38,8 +39,21 @@ class VolumeHistory {
   // Blocks for a range behind the end, whose length stays.
   void Reserve(const std::string& path, uint64_t offset_bytes, uint64_t length_bytes);
 
+  // Opens a file and keeps it open; the name may go, the file stays until it is closed.
+  void KeepOpen(const std::string& path);
+  void CloseKept();
+
+  // Operations of somebody who is not alone on the volume. `task` is a `VolumeClient` call that
+  // has not begun; then `last()` is what the caller changes, and `Touch` says whose data it was.
+  base::Task<void> Await(const char* what, base::Task<base::Status>* task);
+  Tree& last() { return steps_.back().after; }
+  void Touch(const std::string& path) { steps_.back().touched_id = last()[path].id; }
+  uint64_t NewId() { return next_id_++; }
+  void MarkSynced(const std::string& path);
+
   // Everything up to the last change of the file is durable.
   void Sync(const std::string& path);
+  void SyncData(const std::string& path);  // fdatasync
   void SyncAll();
   // Lets time pass, for what the volume does by itself: commits and checkpoints.
   void Wait(uint64_t microseconds);
@@ -71,6 +85,7 @@ class VolumeHistory {
 
   // Runs an operation, and adds a step with a copy of the last tree for the caller to change.
   Tree& Run(const std::string& what, base::Task<base::Status> task);
+  void AddStep(const std::string& what, size_t begin, const base::Status& status);
   void MarkDurable(size_t step);
   std::string Compare(size_t step, size_t last_step, const Tree& found) const;
   std::string CompareFile(size_t step, size_t last_step, const std::string& path,
@@ -85,6 +100,7 @@ class VolumeHistory {
   std::vector<Step> steps_;
   std::vector<DurableMark> marks_;
   std::string failure_;
+  std::vector<std::unique_ptr<fss::File>> kept_;
   uint64_t next_id_ = 1;
 };
 

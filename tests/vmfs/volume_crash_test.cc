@@ -47,7 +47,8 @@ class VolumeCrash : public testing::TestWithParam<CrashScenario> {};
 TEST_P(VolumeCrash, LeavesAWholeVolumeWithEverythingThatWasDurable) {
   CrashRecording recording(GetParam());
   ASSERT_EQ(recording.failure(), "");
-  const base::CrashSweepOptions options = SweepOptions(recording.log_length());
+  base::CrashSweepOptions options = SweepOptions(recording.log_length());
+  options.prefix_step *= GetParam().cost;
   const base::CrashSweepResult result = recording.Sweep(options);
   EXPECT_TRUE(result.ok()) << result.failure << "\nreplay: SEED=" << options.seed
                            << " ROUNDS=" << base::RoundsFromEnvironment(1)
@@ -59,6 +60,38 @@ TEST_P(VolumeCrash, LeavesAWholeVolumeWithEverythingThatWasDurable) {
 
 INSTANTIATE_TEST_SUITE_P(Scenarios, VolumeCrash,
                          testing::ValuesIn(CrashScenarios().begin(), CrashScenarios().end()),
+                         [](const auto& tested) { return tested.param.name; });
+
+// The mount that recovers is itself cut off; in the fast suite for a few scenarios.
+class RecoveryCrash : public testing::TestWithParam<CrashScenario> {};
+
+TEST_P(RecoveryCrash, LeavesAWholeVolumeAllTheSame) {
+  CrashRecording recording(GetParam());
+  ASSERT_EQ(recording.failure(), "");
+  const uint64_t rounds = base::RoundsFromEnvironment(1);
+  base::CrashSweepOptions options = SweepOptions(recording.log_length());
+  options.prefix_step = std::max<uint64_t>(1, recording.log_length() / (2 * rounds));
+  options.first_prefix = recording.log_length() / 2 % options.prefix_step + options.seed % 7;
+  options.all_subsets_max = 0;
+  options.torn_samples = 0;
+  base::CrashSweepOptions again;
+  again.prefix_step = 2 + rounds;
+  again.all_subsets_max = 0;
+  again.samples = 1;
+  again.torn_samples = 0;
+  const base::CrashSweepResult result = recording.SweepRecovery(options, again);
+  EXPECT_TRUE(result.ok()) << result.failure;
+  EXPECT_GT(recording.recovery_case_count(), result.cases);
+}
+
+const CrashScenario kRecovered[] = {
+    CrashScenarioNamed("CreateFiles"),
+    CrashScenarioNamed("UnlinkFiles"),
+    CrashScenarioNamed("OrphansThatAreOpen"),
+    CrashScenarioNamed("MapsThatChange"),
+};
+
+INSTANTIATE_TEST_SUITE_P(Scenarios, RecoveryCrash, testing::ValuesIn(kRecovered),
                          [](const auto& tested) { return tested.param.name; });
 
 // Whether a full sweep over the scenario, run with these options, finds something wrong.
@@ -104,6 +137,30 @@ TEST(PlantedFault, FreedSpaceThatIsUsedAgainTooEarlyIsCaught) {
   MountOptions options;
   options.journal_faults.release_freed_at_commit = true;
   EXPECT_TRUE(Catches("ReuseOfDirectorySpace", options));
+}
+
+TEST(PlantedFault, AnFsyncThatDoesNotFlushOverwrittenDataIsCaught) {
+  MountOptions options;
+  options.journal_faults.skip_flush_of_data = true;
+  EXPECT_TRUE(Catches("OverwriteAndSyncData", options));
+}
+
+TEST(PlantedFault, DataThatIsFlushedBehindItsCommitIsCaught) {
+  MountOptions options;
+  options.journal_faults.data_after_ring = true;
+  EXPECT_TRUE(Catches("WriteEveryMapKind", options));
+}
+
+TEST(PlantedFault, ATailThatMovesBeforeHomeIsWrittenIsCaught) {
+  MountOptions options;
+  options.journal_faults.tail_before_home = true;
+  EXPECT_TRUE(Catches("CreateFiles", options));
+}
+
+TEST(PlantedFault, UnmappedSpaceThatIsGivenOutBeforeAFlushIsCaught) {
+  MountOptions options;
+  options.journal_faults.skip_flush_after_unmap = true;
+  EXPECT_TRUE(Catches("AllocateWhatWasUnmapped", options));
 }
 
 TEST(PlantedFault, ATornTransactionThatIsBelievedIsCaught) {

@@ -226,7 +226,9 @@ uint32_t Journal::PlaceInRing(size_t& count) {
 
 base::Task<base::Status> Journal::WriteRing(size_t count, uint32_t slot_count) {
   CO_TRY_STATUS(co_await MakeRoom(slot_count));
-  if (!options_.faults.skip_flush_before_ring) CO_TRY_STATUS(co_await FlushData());
+  const bool data_is_late =
+      options_.faults.skip_flush_before_ring || options_.faults.data_after_ring;
+  if (!data_is_late) CO_TRY_STATUS(co_await FlushWrittenData());
   std::vector<base::IoVec> slots;
   std::vector<MetadataBytes> descriptors(count);
   for (size_t i = 0; i < count; ++i) {
@@ -241,6 +243,7 @@ base::Task<base::Status> Journal::WriteRing(size_t count, uint32_t slot_count) {
   if (options_.faults.home_before_ring) CO_TRY_STATUS(co_await WriteHomeTooEarly(count));
   CO_TRY_STATUS(co_await WriteSlots(sealed_.front().first_slot, slots));
   if (!options_.faults.skip_flush_after_ring) CO_TRY_STATUS(co_await Flush());
+  if (options_.faults.data_after_ring) CO_TRY_STATUS(co_await FlushWrittenData());
   co_return base::Ok();
 }
 
@@ -309,8 +312,13 @@ base::Task<base::Status> Journal::Flush() {
   co_return status;
 }
 
-// Callers that meet here share flushes: each waits for one that started after its own writes.
 base::Task<base::Status> Journal::FlushData() {
+  if (options_.faults.skip_flush_of_data) co_return base::Ok();
+  co_return co_await FlushWrittenData();
+}
+
+// Callers that meet here share flushes: each waits for one that started after its own writes.
+base::Task<base::Status> Journal::FlushWrittenData() {
   const uint64_t wanted_count = data_write_count_;
   while (data_flushed_count_ < wanted_count) {
     co_await flush_lock_.Acquire();

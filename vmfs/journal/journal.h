@@ -42,7 +42,11 @@ struct JournalFaults {
   bool skip_flush_before_ring = false;
   bool skip_flush_after_ring = false;
   bool skip_flush_after_home = false;
+  bool skip_flush_of_data = false;  // at the end of an fsync
+  bool skip_flush_after_unmap = false;
   bool home_before_ring = false;
+  bool tail_before_home = false;
+  bool data_after_ring = false;
   bool release_freed_at_commit = false;
 };
 
@@ -210,6 +214,7 @@ class Journal {
   base::Task<base::Status> MoveTail(size_t committed_count);
   base::Task<base::Status> WriteHeader(uint64_t tail_sequence, uint32_t tail_slot);
   base::Task<base::Status> Flush();
+  base::Task<base::Status> FlushWrittenData();
   void Retire(Committed& committed);
   uint32_t FreeSlotCount() const;
 

@@ -51,6 +51,9 @@ base::Task<base::Status> Journal::CheckpointLocked() {
   if (stop_error_) co_return StopError();
   const size_t committed_count = committed_.size();
   if (committed_count == 0) co_return base::Ok();
+  if (options_.faults.tail_before_home) {
+    CO_TRY_STATUS(co_await WriteHeader(committed_.back().sequence + 1, head_slot_));
+  }
   base::Status status = co_await WriteHome(committed_count);
   if (status) status = co_await MoveTail(committed_count);
   if (!status) Stop(status.error());

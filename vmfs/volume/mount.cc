@@ -7,6 +7,7 @@
 #include "fs/base/log.h"
 #include "vmfs/format/heartbeat_slot.h"
 #include "vmfs/format/repair_record.h"
+#include "vmfs/lock/sector.h"
 #include "vmfs/lock/slot_state.h"
 
 namespace vmfs {
@@ -17,6 +18,21 @@ constexpr size_t kBootBlocksMax = 16;
 
 // A volume of up to 1 TiB counts its free blocks while it is mounted, a larger one afterwards.
 constexpr uint64_t kClustersLoadedAtMountMax = 2048;
+
+// On a volume of another machine a free guard byte proves nothing: whoever holds a slot is watched.
+class CautiousGuard final : public ProcessGuard {
+ public:
+  explicit CautiousGuard(ProcessGuard& guard) : guard_(guard) {}
+
+  base::Result<bool> TryLock(uint64_t byte_offset) override { return guard_.TryLock(byte_offset); }
+
+  void Unlock(uint64_t byte_offset) override { guard_.Unlock(byte_offset); }
+
+  bool covers_every_writer() const override { return false; }
+
+ private:
+  ProcessGuard& guard_;
+};
 
 }  // namespace
 
@@ -34,6 +50,7 @@ base::Task<base::Status> MountedCore::ReadSuperblock() {
   }
   const base::Result<StrataMark> mark = DecodeMark(block->bytes(), core_.superblock.uuid);
   core_.ours = mark.has_value();
+  if (mark) mark_ = *mark;
   if (!mark && mark.error().code() != base::Code::kNotRecognized) {
     if (!core_.options.read_only || mark.error().code() == base::Code::kVersionUnsupported) {
       co_return mark.error();
@@ -75,6 +92,42 @@ base::Status MountedCore::CheckWritable() const {
         fmt::format("mount {}: the device has no compare-and-write", core_.device.name()));
   }
   return base::Ok();
+}
+
+bool MountedCore::BelongsToAnotherMachine() const {
+  return !core_.options.machine.is_zero() && !mark_.machine.is_zero() &&
+         mark_.machine != core_.options.machine;
+}
+
+base::Status MountedCore::CheckMachine() const {
+  if (!BelongsToAnotherMachine() || core_.options.adopt) return base::Ok();
+  return base::Error(
+      base::Code::kNotPermitted,
+      fmt::format("mount {}: the volume belongs to another machine ({}). If it was moved or copied "
+                  "to this one, and no other machine uses it, --adopt makes it this one's; "
+                  "--read-only shows it without a change",
+                  core_.device.name(), mark_.machine.ToString()));
+}
+
+// One exchange of the mark's sector, which holds nothing else.
+base::Task<base::Status> MountedCore::RecordMachine() {
+  const base::Uuid& machine = core_.options.machine;
+  if (machine.is_zero() || mark_.machine == machine) co_return base::Ok();
+  if (!mark_.machine.is_zero()) {
+    base::LogWarn("vmfs", "volume {} adopted from machine {}", core_.device.name(),
+                  mark_.machine.ToString());
+  }
+  std::vector<std::byte> before;
+  CO_TRY_STATUS(
+      co_await ReadRange(core_.device, kSuperblockOffset, kMetadataBlockBytes, before));
+  std::vector<std::byte> after = before;
+  mark_.machine = machine;
+  EncodeMark(mark_, after);
+  const size_t sector_bytes = core_.device.limits().block_size_bytes;
+  const size_t begin = kMarkOffset / sector_bytes * sector_bytes;
+  co_return co_await core_.device.CompareAndWrite(
+      kSuperblockOffset + begin, std::span(before).subspan(begin, sector_bytes),
+      std::span(after).subspan(begin, sector_bytes));
 }
 
 // The descriptors' own file: its begin has a fixed place, and its own descriptor lies there.
@@ -130,6 +183,7 @@ base::Task<base::Status> MountedCore::Start(MountOptions& options) {
     CO_TRY_STATUS(co_await OverlayDirtyJournals());
   } else {
     CO_TRY_STATUS(CheckWritable());
+    CO_TRY_STATUS(CheckMachine());
     const base::Status started = co_await StartWriting();
     if (!started) {
       base::Error error = started.error();
@@ -190,6 +244,10 @@ base::Task<base::Status> MountedCore::StartWriting() {
   heartbeat_options.identity = core_.options.identity;
   heartbeat_options.times = core_.options.lease;
   heartbeat_options.guard = core_.options.guard;
+  if (core_.options.guard && BelongsToAnotherMachine()) {
+    cautious_guard_ = std::make_unique<CautiousGuard>(*core_.options.guard);
+    heartbeat_options.guard = cautious_guard_.get();
+  }
   core_.heartbeat = std::make_unique<Heartbeat>(core_.executor, raw_device_, heartbeat_options);
   CO_TRY_STATUS(co_await core_.heartbeat->Acquire());
   device_.SetHeartbeat(core_.heartbeat.get());
@@ -197,6 +255,7 @@ base::Task<base::Status> MountedCore::StartWriting() {
                                               static_cast<ReleaseBarrier&>(*this),
                                               core_.options.lock_options);
   core_.writable = true;
+  CO_TRY_STATUS(co_await RecordMachine());
   CO_TRY_STATUS(co_await core_.heartbeat->TakeOverDead(*this));
   if (!core_.journal) CO_TRY_STATUS(co_await StartJournal());
   co_return base::Ok();

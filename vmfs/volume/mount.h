@@ -3,6 +3,8 @@
 // Thread rule: the volume's executor. Place: used by `Volume` alone.
 #pragma once
 
+#include <memory>
+#include <string>
 #include <vector>
 
 #include "fs/base/result.h"
@@ -41,6 +43,9 @@ class MountedCore : private JournalClient, private ReleaseBarrier, private Takeo
  private:
   base::Task<base::Status> ReadSuperblock();
   base::Status CheckWritable() const;
+  base::Status CheckMachine() const;
+  bool BelongsToAnotherMachine() const;
+  base::Task<base::Status> RecordMachine();
   base::Task<base::Status> LoadResource(Resource& resource, ResourceKind kind, FdAddress fd);
   base::Task<base::Status> LoadDescriptorFile();
   base::Task<base::Status> LoadResources();
@@ -69,6 +74,8 @@ class MountedCore : private JournalClient, private ReleaseBarrier, private Takeo
   base::BlockDevice& raw_device_;  // for the heartbeat alone
   FencedDevice device_;
   VolumeCore core_;
+  StrataMark mark_;
+  std::unique_ptr<ProcessGuard> cautious_guard_;  // used instead of the volume's
   JournalBlock journal_block_;
   std::vector<Orphan> leftover_orphans_;
   bool leftover_scan_ = false;

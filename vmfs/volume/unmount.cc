@@ -74,7 +74,7 @@ base::Task<void> MountedCore::UnmapFreed(std::vector<FreedItem>& source) {
       const base::Status status = co_await core_.device.Unmap(range.address, range.length_bytes);
       if (!status) base::LogWarn("vmfs", "unmap freed blocks: {}", status.error().message());
       // What reads as zeros now is given out without being zeroed, and is so only once flushed.
-      core_.journal->NoteDataWrite();
+      if (!core_.options.journal_faults.skip_flush_after_unmap) core_.journal->NoteDataWrite();
     }
   }
   for (const FreedItem& item : items) {

@@ -27,6 +27,11 @@ struct MountOptions {
   bool read_only = false;
   HostIdentity identity;          // who holds the heartbeat of a writable mount
   ProcessGuard* guard = nullptr;  // outlives the volume; null: the medium has none
+  // The machine, where locks on the medium exclude its own processes only, as those of files and
+  // block nodes do: a volume then belongs to the first machine that mounts it writable. Zero: the
+  // medium needs no such care.
+  base::Uuid machine;
+  bool adopt = false;  // takes over a volume that belongs to another machine
   LeaseTimes lease;
   uint64_t commit_interval_us =
       5'000'000;                   // age at which modifications are committed by themselves
@@ -56,7 +61,8 @@ class Volume : public fss::FileSystem {
   // Mounts the volume on `device` (addressed by volume offset, see `lvm_device.h`), which outlives
   // it. A writable mount takes over what a dead host left behind: journal, slot, orphans. Errors:
   // kNotRecognized, kVersionUnsupported, kCorrupt, kLockHeld naming the holder, kReadOnly (foreign
-  // and not asked for read-only), those of the device.
+  // and not asked for read-only), kNotPermitted (of another machine, and not asked to adopt it),
+  // those of the device.
   static base::Task<base::Result<std::unique_ptr<Volume>>> Mount(base::Executor& executor,
                                                                  base::BlockDevice& device,
                                                                  MountOptions& options);

@@ -30,6 +30,7 @@ namespace {
 struct MountArguments {
   std::vector<std::string> places;  // targets, then the mount point
   bool read_only = false;
+  bool adopt = false;
   bool foreground = false;
   std::string cache = "writeback";
   std::string transport = "auto";
@@ -104,6 +105,7 @@ base::Status Mount(const MountArguments& arguments) {
     options.targets.push_back(AbsoluteTarget(arguments.places[i]));
   }
   options.read_only = arguments.read_only;
+  options.adopt = arguments.adopt;
   options.writeback_cache = arguments.cache == "writeback";
   options.fuse_ring = arguments.transport == "auto";
   TRY_STATUS(PrepareMountPoint(options.mount_point));
@@ -157,6 +159,10 @@ void AddMount(CommandLine& line) {
       ->expected(2, -1)
       ->type_name("TARGET... MNT");
   command->add_flag("--read-only", arguments->read_only, "Allow no change");
+  command
+      ->add_flag("--adopt", arguments->adopt,
+                 "Take over a volume that was moved or copied here from another machine")
+      ->excludes("--read-only");
   command->add_flag("--foreground", arguments->foreground, "Stay in the foreground, log to stderr");
   command
       ->add_option(

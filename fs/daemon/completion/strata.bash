@@ -5,7 +5,7 @@ _strata_words() {
   case "$*" in
     '') echo --help --version mkfs mount umount status ls cat get put rm mkdir disk fsck volume dump ;;
     mkfs) echo --help --label --size --force --no-discard --json ;;
-    mount) echo --help --read-only --foreground --cache --transport ;;
+    mount) echo --help --read-only --adopt --foreground --cache --transport ;;
     umount) echo --help --lazy ;;
     fsck) echo --help --repair --yes --json ;;
     status | ls | 'volume info' | 'disk info') echo --help --json ;;
