@@ -24,7 +24,7 @@ ADDRESS_SPACE = 4 << 30
 SECONDS_MAX = 120
 READ_MAX = 4 * MIB
 EDGES = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, (1 << 63), (1 << 64) - 1)
-CLEAN, PROBLEMS = 0, 1
+CLEAN, REPAIRED = 0, 3
 SIGNALS = range(128, 192)
 
 
@@ -240,10 +240,10 @@ def try_one(volume, repairs, outcomes):
     if not repairs:
         return []
     code, _ = call(volume.strata, "fsck", "--repair", "--yes", volume.image)
-    if code != CLEAN:
+    if code not in (CLEAN, REPAIRED):
         outcomes["not repaired"] += 1
         return []
-    outcomes["repaired"] += 1
+    outcomes["clean" if code == CLEAN else "repaired"] += 1
     return judge_repaired(volume)
 
 
@@ -251,7 +251,7 @@ def main():
     options = strata_mount.arguments(__doc__.splitlines()[0], rounds=20)
     strata_mount.require(options.strata, "vmfs6-fuse", "fusermount3")
     problems = []
-    outcomes = dict.fromkeys(("mounted", "repaired", "not repaired"), 0)
+    outcomes = dict.fromkeys(("mounted", "clean", "repaired", "not repaired"), 0)
     with strata_mount.work_folder(options.work) as work:
         volume = make_volume(options.strata, work, options.seed)
         pattern = os.path.join(work, "pattern.img")
