@@ -134,7 +134,6 @@ class FuseRing {
   std::unordered_map<uint64_t, Entry*> unanswered_;  // by the request's unique number
   size_t live_count_ = 0;
   bool holds_memory_ = false;
-  bool ending_ = false;
   base::AsyncCondition ended_;
 };
 

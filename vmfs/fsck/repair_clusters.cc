@@ -162,7 +162,7 @@ Task<Status> RepairMarks(RepairWork& work) {
   const ResourceGeometry geometry = work.volume().geometry(ResourceKind::kFd);
   std::vector<FdAddress> fds = work.state()->unmarked_fds;
   std::ranges::sort(fds);
-  fds.erase(std::ranges::unique(fds).begin(), fds.end());
+  fds.erase(std::unique(fds.begin(), fds.end()), fds.end());
   MetadataBytes block;
   for (const FdAddress fd : fds) {
     CO_TRY(const uint64_t address, work.volume().ClusterAddress(ResourceKind::kFd, fd.cluster()));
