@@ -89,6 +89,10 @@ def fill(volume, root, entries, chance):
         os.unlink(os.path.join(folder, name_of(entries)))
         del sizes[name_of(entries)]
         volume.expect(create(folder, [entries], sizes), "no room after one name was removed")
+        # A rename within a full directory needs room for the new name, and perhaps a link group, beside the old one.
+        for number in range(entries, entries + 3000):
+            os.unlink(os.path.join(folder, name_of(number)))
+            del sizes[name_of(number)]
     rename_some(folder, sizes, chance)
     return sizes
 

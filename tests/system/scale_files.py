@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Very many files on one volume, in a tree of directories: the rate of creates must not decay, mount and check stay quick."""
+"""Very many files on one volume, in a tree of directories: the rate of creates must not decay, mount and check stay quick.
+
+From 40,793 descriptors on .fdc.sf is mapped through .pb2.sf, which vmfs6-fuse cannot read: the second decoder judges then.
+"""
 
 import os
 import random
@@ -9,7 +12,7 @@ from scale_support import MIB, ScaleVolume, drop_caches, say, timed
 
 FILES_PER_FOLDER = 1000
 FOLDERS_PER_PARENT = 100
-OTHER_READER_FILES_MAX = 40_000
+OTHER_READER_FILES_MAX = 40_000  # with the folders
 
 
 def folder_of(number):
@@ -66,7 +69,7 @@ def remove_all(root, count):
 
 
 def main():
-    chosen = strata_mount.arguments(__doc__, files=12_000, size="6G")
+    chosen = strata_mount.arguments(__doc__, files=42_000, size="6G")
     strata_mount.require(chosen.strata, "vmfs6-fuse")
     chance = random.Random(chosen.seed)
     with strata_mount.work_folder(chosen.work) as work:

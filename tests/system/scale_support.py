@@ -68,6 +68,9 @@ class ScaleVolume(Volume):
 
     def format(self, size):
         with timed(f"mkfs of {size}"):
+            for image in self.images:
+                with contextlib.suppress(FileNotFoundError):
+                    os.remove(image)
             run(self.strata, "mkfs", *self.images, "--label", "scale", "--size", size)
 
     @contextlib.contextmanager

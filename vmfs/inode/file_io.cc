@@ -8,6 +8,7 @@
 #include "vmfs/inode/buffers.h"
 #include "vmfs/inode/layout.h"
 #include "vmfs/inode/sector_edges.h"
+#include "vmfs/resource/grow.h"
 
 namespace vmfs {
 namespace {

@@ -211,18 +211,6 @@ base::Task<base::Result<bool>> ReachStep(VolumeCore& core, Inode& inode, uint64_
 
 }  // namespace
 
-base::Task<base::Status> ZeroOnDevice(VolumeCore& core, uint64_t address, uint64_t length_bytes) {
-  if (core.device.limits().can_map_status) {
-    std::vector<base::MapRun> runs;
-    CO_TRY_STATUS(co_await core.device.MapStatus(address, length_bytes, runs));
-    if (runs.size() == 1 && runs[0].state != base::MapState::kData) co_return base::Ok();
-  }
-  const base::Status status =
-      co_await core.device.WriteZeroes(address, length_bytes, /*may_unmap=*/false);
-  core.journal->NoteDataWrite();
-  co_return status;
-}
-
 base::Task<base::Result<Reservation>> ReserveZeroed(VolumeCore& core, Resource& resource,
                                                     ResourceIndex hint, bool skip_zeroing) {
   CO_TRY(Reservation reserved, co_await ReserveItem(core, resource, hint));

@@ -44,7 +44,4 @@ base::Task<base::Status> ConvertToPointerBlocks(VolumeCore& core, Inode& inode);
 base::Task<base::Result<Reservation>> ReserveZeroed(VolumeCore& core, Resource& resource,
                                                     ResourceIndex hint, bool skip_zeroing);
 
-// Makes a range of the volume read as zeros, at no cost where the device knows it to be a hole.
-base::Task<base::Status> ZeroOnDevice(VolumeCore& core, uint64_t address, uint64_t length_bytes);
-
 }  // namespace vmfs

@@ -59,8 +59,7 @@ base::Task<base::Status> ReserveBlocks(VolumeCore& core, uint64_t count, Growth&
     CO_TRY(Reservation block, co_await core.file_blocks.allocator->Reserve(hint));
     hint = {block.index().cluster, block.index().item + 1};
     CO_TRY(const uint64_t address, core.file_blocks.allocator->AddressOf(block.index()));
-    CO_TRY_STATUS(co_await core.device.WriteZeroes(address, kFileBlockBytes, false));
-    core.journal->NoteDataWrite();
+    CO_TRY_STATUS(co_await ZeroOnDevice(core, address, kFileBlockBytes));
     growth.blocks.push_back(std::move(block));
   }
   co_return base::Ok();
@@ -217,6 +216,18 @@ base::Task<base::Status> Prepare(VolumeCore& core, Resource& resource, Growth& g
 }
 
 }  // namespace
+
+base::Task<base::Status> ZeroOnDevice(VolumeCore& core, uint64_t address, uint64_t length_bytes) {
+  if (core.device.limits().can_map_status) {
+    std::vector<base::MapRun> runs;
+    CO_TRY_STATUS(co_await core.device.MapStatus(address, length_bytes, runs));
+    if (runs.size() == 1 && runs[0].state != base::MapState::kData) co_return base::Ok();
+  }
+  const base::Status status =
+      co_await core.device.WriteZeroes(address, length_bytes, /*may_unmap=*/false);
+  core.journal->NoteDataWrite();
+  co_return status;
+}
 
 base::Task<base::Result<Reservation>> ReserveItem(VolumeCore& core, Resource& resource,
                                                   ResourceIndex hint) {

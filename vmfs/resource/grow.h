@@ -21,6 +21,9 @@ inline constexpr uint64_t kSubBlocksMax = 65536;
 base::Task<base::Result<Reservation>> ReserveItem(VolumeCore& core, Resource& resource,
                                                   ResourceIndex hint);
 
+// Makes a range of the volume read as zeros, at no cost where the device knows it to be a hole.
+base::Task<base::Status> ZeroOnDevice(VolumeCore& core, uint64_t address, uint64_t length_bytes);
+
 // Adds one cluster of resources to `.fdc.sf`, `.sbc.sf` or `.pb2.sf`, or as much of it as the free
 // file blocks hold. Does nothing when somebody else has grown it since `known_count`.
 // Errors: kNoSpace (no file block, or at the format's limit), kIo …

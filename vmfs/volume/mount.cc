@@ -34,6 +34,20 @@ class CautiousGuard final : public ProcessGuard {
   ProcessGuard& guard_;
 };
 
+base::Task<base::Result<ResourceGeometry>> LoadGeometry(MetadataCache& cache,
+                                                        uint64_t header_address,
+                                                        ResourceKind kind) {
+  CO_TRY(const BlockRef block, co_await cache.Get(header_address));
+  CO_TRY(const ResourceHeader header, DecodeResourceHeader(block->bytes(), kind));
+  co_return GeometryOf(header, kind);
+}
+
+// Volume address of a system file's metadata block: all of them lie in the first block of
+// `.fdc.sf`, which has a fixed place.
+uint64_t SystemInodeAddress(const ResourceGeometry& fdc, FdAddress fd) {
+  return kFdcBaseOffset + fdc.ItemOffset(fd.cluster(), fd.item()) + kMetadataBlockBytes;
+}
+
 }  // namespace
 
 base::Task<base::Status> MountedCore::ReadSuperblock() {
@@ -130,47 +144,41 @@ base::Task<base::Status> MountedCore::RecordMachine() {
       std::span(after).subspan(begin, sector_bytes));
 }
 
-// The descriptors' own file: its begin has a fixed place, and its own descriptor lies there.
-base::Task<base::Status> MountedCore::LoadDescriptorFile() {
-  CO_TRY(const BlockRef header_block, co_await core_.cache->Get(kFdcBaseOffset));
-  CO_TRY(const ResourceHeader header,
-         DecodeResourceHeader(header_block->bytes(), ResourceKind::kFd));
-  const ResourceGeometry geometry = GeometryOf(header, ResourceKind::kFd);
-  const uint64_t offset = geometry.ItemOffset(kFdcFd.cluster(), kFdcFd.item());
-  CO_TRY(
-      core_.descriptors.file,
-      co_await SystemFile::Load(*core_.cache, kFdcFd, kFdcBaseOffset + offset + kMetadataBlockBytes,
-                                nullptr, nullptr));
-  core_.descriptors.allocator =
-      std::make_unique<Allocator>(core_.executor, geometry, core_.descriptors.file, *core_.cache,
-                                  core_.locks.get(), core_.journal.get());
-  co_return base::Ok();
-}
-
 base::Task<base::Status> MountedCore::LoadResource(Resource& resource, ResourceKind kind,
-                                                   FdAddress fd) {
-  CO_TRY(const uint64_t lock_address, core_.LockAddressOf(fd));
+                                                   FdAddress fd, uint64_t inode_address) {
   const bool has_pb2 = core_.pb2_blocks.allocator != nullptr;
   CO_TRY(resource.file,
-         co_await SystemFile::Load(*core_.cache, fd, lock_address + kMetadataBlockBytes,
+         co_await SystemFile::Load(*core_.cache, fd, inode_address,
                                    has_pb2 ? &core_.pb2_blocks.file : nullptr,
                                    has_pb2 ? &core_.pb2_blocks.allocator->geometry() : nullptr));
   const uint64_t header_offset = kind == ResourceKind::kSmallBlock ? kChildHeaderOffset : 0;
   CO_TRY(const uint64_t header_address, resource.file.AddressOf(header_offset));
-  CO_TRY(const BlockRef header_block, co_await core_.cache->Get(header_address));
-  CO_TRY(const ResourceHeader header, DecodeResourceHeader(header_block->bytes(), kind));
+  CO_TRY(const ResourceGeometry geometry,
+         co_await LoadGeometry(*core_.cache, header_address, kind));
   resource.allocator =
-      std::make_unique<Allocator>(core_.executor, GeometryOf(header, kind), resource.file,
-                                  *core_.cache, core_.locks.get(), core_.journal.get());
+      std::make_unique<Allocator>(core_.executor, geometry, resource.file, *core_.cache,
+                                  core_.locks.get(), core_.journal.get());
   co_return base::Ok();
 }
 
+// `.pb2.sf` first: the maps of the others may go through it, that of `.fdc.sf` too.
 base::Task<base::Status> MountedCore::LoadResources() {
-  CO_TRY_STATUS(co_await LoadDescriptorFile());
-  CO_TRY_STATUS(co_await LoadResource(core_.pb2_blocks, ResourceKind::kPb2, kPb2Fd));
-  CO_TRY_STATUS(co_await LoadResource(core_.sub_blocks, ResourceKind::kSubBlock, kSbcFd));
-  CO_TRY_STATUS(co_await LoadResource(core_.file_blocks, ResourceKind::kSmallBlock, kFbbFd));
-  CO_TRY_STATUS(co_await LoadResource(core_.journal_blocks, ResourceKind::kJournal, kJbcFd));
+  CO_TRY(const ResourceGeometry fdc,
+         co_await LoadGeometry(*core_.cache, kFdcBaseOffset, ResourceKind::kFd));
+
+  const struct {
+    Resource& resource;
+    ResourceKind kind;
+    FdAddress fd;
+  } files[] = {{core_.pb2_blocks, ResourceKind::kPb2, kPb2Fd},
+               {core_.descriptors, ResourceKind::kFd, kFdcFd},
+               {core_.sub_blocks, ResourceKind::kSubBlock, kSbcFd},
+               {core_.file_blocks, ResourceKind::kSmallBlock, kFbbFd},
+               {core_.journal_blocks, ResourceKind::kJournal, kJbcFd}};
+
+  for (const auto& [resource, kind, fd] : files) {
+    CO_TRY_STATUS(co_await LoadResource(resource, kind, fd, SystemInodeAddress(fdc, fd)));
+  }
   co_return base::Ok();
 }
 
@@ -261,26 +269,18 @@ base::Task<base::Status> MountedCore::StartWriting() {
   co_return base::Ok();
 }
 
-// Where journal blocks lie, read without leaving anything in the volume's cache.
+// Where journal blocks lie, read without leaving anything in the volume's cache. Touches nothing
+// that a journal still to be replayed may hold: `.jbc.sf` never changes its map, and the rest of
+// `.fdc.sf` is not needed.
 base::Task<base::Status> MountedCore::LoadJournalFile(SystemFile& file,
                                                       ResourceGeometry& geometry) {
   MetadataCache cache(core_.executor, core_.device, kBootBlocksMax);
-  CO_TRY(const BlockRef fdc_block, co_await cache.Get(kFdcBaseOffset));
-  CO_TRY(const ResourceHeader fdc_header,
-         DecodeResourceHeader(fdc_block->bytes(), ResourceKind::kFd));
-  const ResourceGeometry fdc = GeometryOf(fdc_header, ResourceKind::kFd);
-  const uint64_t fdc_inode = kFdcBaseOffset + fdc.ItemOffset(kFdcFd.cluster(), kFdcFd.item());
-  CO_TRY(
-      const SystemFile descriptors,
-      co_await SystemFile::Load(cache, kFdcFd, fdc_inode + kMetadataBlockBytes, nullptr, nullptr));
-  CO_TRY(const uint64_t inode_address,
-         descriptors.AddressOf(fdc.ItemOffset(kJbcFd.cluster(), kJbcFd.item())));
-  CO_TRY(file, co_await SystemFile::Load(cache, kJbcFd, inode_address + kMetadataBlockBytes,
-                                         nullptr, nullptr));
+  CO_TRY(const ResourceGeometry fdc,
+         co_await LoadGeometry(cache, kFdcBaseOffset, ResourceKind::kFd));
+  CO_TRY(file, co_await SystemFile::Load(cache, kJbcFd, SystemInodeAddress(fdc, kJbcFd), nullptr,
+                                         nullptr));
   CO_TRY(const uint64_t header_address, file.AddressOf(0));
-  CO_TRY(const BlockRef block, co_await cache.Get(header_address));
-  CO_TRY(const ResourceHeader header, DecodeResourceHeader(block->bytes(), ResourceKind::kJournal));
-  geometry = GeometryOf(header, ResourceKind::kJournal);
+  CO_TRY(geometry, co_await LoadGeometry(cache, header_address, ResourceKind::kJournal));
   co_return base::Ok();
 }
 

@@ -46,8 +46,8 @@ class MountedCore : private JournalClient, private ReleaseBarrier, private Takeo
   base::Status CheckMachine() const;
   bool BelongsToAnotherMachine() const;
   base::Task<base::Status> RecordMachine();
-  base::Task<base::Status> LoadResource(Resource& resource, ResourceKind kind, FdAddress fd);
-  base::Task<base::Status> LoadDescriptorFile();
+  base::Task<base::Status> LoadResource(Resource& resource, ResourceKind kind, FdAddress fd,
+                                        uint64_t inode_address);
   base::Task<base::Status> LoadResources();
   base::Task<base::Status> LoadCounts();
   base::Task<void> LoadBlockCounts();
