@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -9,6 +10,7 @@
 #include "vmfs/format/heartbeat_slot.h"
 #include "vmfs/format/journal_block.h"
 #include "vmfs/format/lock_block.h"
+#include "vmfs/format/repair_record.h"
 #include "vmfs/journal/replay.h"
 
 namespace fuzz {
@@ -159,6 +161,33 @@ void RunJournal(Input input) {
   CHECK(contents->transaction_count <= vmfs::kJournalSlotCount);
   CHECK(contents->images.size() <= vmfs::kJournalSlotCount);
   CHECK(base::RunSync(executor, vmfs::WriteImagesHome(disk, *contents)).has_value());
+}
+
+// The record of an interrupted repair and a chunk of its log, as they are and with magic and
+// checksum put right.
+void RunRepairRecord(Input input) {
+  vmfs::MetadataBytes bytes{};
+  std::copy_n(input.begin(), std::min(input.size(), bytes.size()), bytes.begin());
+  const vmfs::MetadataSpan block(bytes);
+  (void)vmfs::DecodeRepairRecord(block, kVolumeBytes);
+  (void)vmfs::DecodeRepairChunk(block, {}, 0, kVolumeBytes);
+  base::StoreAs(block, 0, vmfs::kRepairMagic);
+  SealTransaction(block);
+  const auto record = vmfs::DecodeRepairRecord(block, kVolumeBytes);
+  if (record) {
+    CHECK(!record->chunk_addresses.empty());
+    for (const uint64_t address : record->chunk_addresses) {
+      CHECK(address + vmfs::kMetadataBlockBytes <= kVolumeBytes);
+    }
+  }
+  base::StoreAs(block, 0, vmfs::kRepairChunkMagic);
+  SealTransaction(block);
+  const auto chunk = vmfs::DecodeRepairChunk(block, {}, 0, kVolumeBytes);
+  if (!chunk) return;
+  CHECK(!chunk->empty() && chunk->size() <= vmfs::kRepairImagesMax);
+  for (const vmfs::RepairEntry& entry : *chunk) {
+    CHECK(entry.home_address + vmfs::kMetadataBlockBytes <= kVolumeBytes);
+  }
 }
 
 }  // namespace fuzz

@@ -24,6 +24,7 @@ constexpr Target kTargets[] = {
     {"lvm", RunLvm, 8192},
     {"mark", RunMark, 256},
     {"mount_table", RunMountTable, 4096},
+    {"repair_record", RunRepairRecord, 4096},
     {"resource_header", RunResourceHeader, 513},
     {"scsi_cdb", RunScsiCdb, 1024},
     {"scsi_parameter_data", RunScsiParameterData, 512},

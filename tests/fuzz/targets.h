@@ -53,6 +53,7 @@ void RunDirectory(Input input);
 void RunJournalHeader(Input input);
 void RunJournalTransaction(Input input);
 void RunJournal(Input input);
+void RunRepairRecord(Input input);
 
 // --- VMFS-5: vmfs5_targets.cc
 void RunVmfs5Geometry(Input input);

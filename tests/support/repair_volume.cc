@@ -155,6 +155,28 @@ void RepairVolumeTest::Poke(uint64_t address, std::span<const std::byte> bytes) 
   volume_.disk().Poke(kLvmDataOffset + address, bytes);
 }
 
+std::string RepairVolumeTest::RepairAndCompare(base::SimExecutor& executor, base::SimDisk& disk,
+                                               const Tree& tree) {
+  base::BlockDevice* const devices[] = {&disk};
+  RepairOptions options;
+  options.hosts_are_dead = true;
+  const auto report = base::RunSync(executor, RepairDevices(executor, devices, options));
+  if (!report) return "repair: " + report.error().message();
+  SimVolume volume(executor, disk);
+  const std::string left = volume.CheckAfterCrash();
+  if (!left.empty()) return left + Describe(*report);
+  const base::Status mounted = volume.Mount();
+  if (!mounted) return "mount: " + mounted.error().message();
+  Tree found;
+  VolumeClient client(volume.volume());
+  const base::Status read = base::RunSync(executor, client.ReadTree("", found));
+  const base::Status unmounted = volume.Unmount();
+  if (!read) return "read: " + read.error().message();
+  if (!unmounted) return "unmount: " + unmounted.error().message();
+  const std::string difference = DescribeDifference(tree, found);
+  return difference.empty() ? "" : difference + "\n" + Describe(*report);
+}
+
 FsckReport RepairVolumeTest::Check() {
   const auto report = volume_.Report();
   if (report) return *report;

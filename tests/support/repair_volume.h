@@ -60,6 +60,22 @@ class RepairVolumeTest : public testing::Test {
     Poke(address, base::BytesOf(value));
   }
 
+  // Makes what the disk holds now the start of `Image` and of crash sweeps.
+  void Settle() { volume_.disk().Settle(); }
+  // The disk as it was settled last, as another one. Needs `logging`.
+  std::unique_ptr<base::SimDisk> Image(base::SimExecutor& executor) {
+    return ImageAt(executor, 0);
+  }
+  // The disk as a cut after so many entries of its log may leave it: whatever may be lost is.
+  std::unique_ptr<base::SimDisk> ImageAt(base::SimExecutor& executor, size_t prefix_length) {
+    const std::vector<base::SimDisk::Fate> lost(
+        volume_.disk().OpenChanges(prefix_length).size());
+    return volume_.disk().CrashImage(executor, prefix_length, lost);
+  }
+  // Repairs another disk, and answers what is wrong with it then: not clean, or `tree` not there.
+  static std::string RepairAndCompare(base::SimExecutor& executor, base::SimDisk& disk,
+                                      const Tree& tree);
+
   FsckReport Check();
   base::Result<RepairReport> TryRepair(RepairOptions& options);
   RepairReport Repair();

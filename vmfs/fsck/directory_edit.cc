@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "fs/base/aligned_buffer.h"
+#include "vmfs/directory/name.h"
 #include "vmfs/format/corrupt.h"
 
 namespace vmfs::fsck {
@@ -27,9 +28,16 @@ constexpr SystemName kSystemNames[] = {
     {".fbb.sf", kFbbFd}, {".fdc.sf", kFdcFd}, {".pbc.sf", kPbcFd}, {".sbc.sf", kSbcFd},
     {".vh.sf", kVhFd},   {".pb2.sf", kPb2Fd}, {".sdd.sf", kSddFd}, {".jbc.sf", kJbcFd}};
 
-bool IsUsableName(std::string_view name) {
-  return !name.empty() && name.size() <= kNameBytesMax && name != "." && name != ".." &&
-         name.find('/') == std::string_view::npos;
+// What a mount can look up.
+bool IsUsableName(std::string_view name) { return ValidateName(name).has_value(); }
+
+// The same with every byte that may be wrong replaced.
+std::string PlainName(std::string name) {
+  for (char& byte : name) {
+    const auto value = static_cast<unsigned char>(byte);
+    if (value < 0x20 || value >= 0x7f || byte == '/') byte = '_';
+  }
+  return name;
 }
 
 // Where the units of the directory's file lie, those mapped so far.
@@ -147,8 +155,7 @@ class Rebuild {
 
   void Rename(BuiltName& name) {
     const std::string lost = LostName(FdAddress(name.fd));
-    std::string kept = name.name;
-    std::ranges::replace(kept, '/', '_');
+    std::string kept = IsUsableName(name.name) ? name.name : PlainName(name.name);
     if (kept.size() > kNameBytesMax - 24) kept.resize(kNameBytesMax - 24);
     const bool has_name = IsUsableName(kept);
     std::string tried = has_name && kept != name.name && !by_name_.contains(kept) ? kept

@@ -24,6 +24,12 @@ void CheckMark(State& state, ConstMetadataSpan block) {
   for (const std::string& reason : ReadOnlyReasons(volume.superblock())) {
     state.Error(FindingCode::kSuperblock, "superblock: {}; it mounts read-only", reason);
   }
+  const Superblock& found = volume.superblock();
+  const Superblock fixed = WithFixedFields(found);
+  const bool is_fixed = std::ranges::equal(base::BytesOf(found), base::BytesOf(fixed));
+  if (!is_fixed && ReadOnlyReasons(found).empty()) {
+    state.Warning(FindingCode::kSuperblock, "superblock: a field that the format fixes is another");
+  }
   if (!IsZero(block.subspan(kMarkOffset + sizeof(StrataMark)))) {
     state.Warning(FindingCode::kReservedArea, "superblock: bytes behind the mark are not zero");
   }
@@ -67,6 +73,32 @@ void CheckHeartbeat(State& state, uint32_t index, std::span<const std::byte> byt
 }
 
 }  // namespace
+
+Superblock WithFixedFields(Superblock superblock) {
+  const uint64_t first_inode = kFdcBaseOffset + 0x20000;
+  superblock.magic = kSuperblockMagic;
+  superblock.major = kVmfs6Major;
+  superblock.minor = kVmfs6Minor;
+  superblock.disk_block_bytes = 512;
+  superblock.file_block_bytes = kFileBlockBytes;
+  superblock.fdc_cluster_group_offset = kResourceGroupOffset;
+  superblock.fdc_clusters_per_group = 8;
+  superblock.sub_block_bytes = static_cast<uint32_t>(kSubBlockBytes);
+  superblock.journal_slots_per_transaction = 64;
+  superblock.pb2_volume_address = first_inode + uint64_t{kPb2Fd.item()} * kInodeBytes;
+  superblock.pb2_fd = kPb2Fd.raw();
+  superblock.sdd_volume_address = first_inode + uint64_t{kSddFd.item()} * kInodeBytes;
+  superblock.sdd_fd = kSddFd.raw();
+  superblock.checksum_type = 0;
+  superblock.physical_sector_bytes = 512;
+  superblock.metadata_alignment = kMetadataBlockBytes;
+  superblock.log2_small_blocks_per_large = 9;
+  superblock.log2_pointer_block_bytes = 16;
+  superblock.small_block_address_bits = 44;
+  superblock.unmap_granularity_bytes = static_cast<uint32_t>(kMebibyte);
+  superblock.journal_block_bytes = static_cast<uint32_t>(kJournalBlockBytes);
+  return superblock;
+}
 
 void State::CheckLock(std::span<const std::byte> bytes, uint64_t address, LockType type) {
   const auto lock = DecodeLockBlock(bytes, address, type);

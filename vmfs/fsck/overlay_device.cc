@@ -16,19 +16,23 @@ Task<Status> OverlayDevice::Refuse(bool is_nothing_to_do) {
   co_return base::Code::kUnsupported;
 }
 
-// What lies below the changed blocks: the volume, or what was copied there.
-Task<Status> OverlayDevice::ReadBelow(uint64_t address, std::span<std::byte> target) {
+Task<Status> OverlayDevice::ReadVolume(uint64_t address, std::span<std::byte> target) {
   const base::IoVec piece{target.data(), target.size()};
   const base::IoRequest request{address, std::span<const base::IoVec>(&piece, 1)};
-  CO_TRY_STATUS(co_await child().Read(request));
+  Status status = co_await child().Read(request);
+  if (!status && !failure_) failure_ = status.error();
+  co_return status;
+}
+
+// What lies below the changed blocks: the volume, or what was copied there.
+Task<Status> OverlayDevice::ReadBelow(uint64_t address, std::span<std::byte> target) {
+  CO_TRY_STATUS(co_await ReadVolume(address, target));
   for (const Copy& copy : copies_) {
     const uint64_t begin = std::max(address, copy.to);
     const uint64_t end = std::min(address + target.size(), copy.to + copy.length_bytes);
     if (begin >= end) continue;
-    const base::IoVec part{target.data() + (begin - address), end - begin};
-    const base::IoRequest copied{copy.from + (begin - copy.to),
-                                 std::span<const base::IoVec>(&part, 1)};
-    CO_TRY_STATUS(co_await child().Read(copied));
+    CO_TRY_STATUS(co_await ReadVolume(copy.from + (begin - copy.to),
+                                      target.subspan(begin - address, end - begin)));
   }
   co_return base::Ok();
 }

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "fs/base/device_filter.h"
@@ -43,16 +44,20 @@ class OverlayDevice final : public base::DeviceFilter {
 
   const std::map<uint64_t, std::unique_ptr<MetadataBytes>>& blocks() const { return blocks_; }
   const std::vector<Copy>& copies() const { return copies_; }
+  // The first error of the volume below; nothing when every read of it succeeded.
+  const std::optional<base::Error>& failure() const { return failure_; }
   // Grows with every change.
   uint64_t change_count() const { return change_count_; }
 
  private:
   static base::Task<base::Status> Refuse(bool is_nothing_to_do);
+  base::Task<base::Status> ReadVolume(uint64_t address, std::span<std::byte> target);
   base::Task<base::Status> ReadBelow(uint64_t address, std::span<std::byte> target);
 
   std::map<uint64_t, std::unique_ptr<MetadataBytes>> blocks_;
   std::vector<Copy> copies_;
   uint64_t change_count_ = 0;
+  std::optional<base::Error> failure_;
 };
 
 }  // namespace vmfs::fsck

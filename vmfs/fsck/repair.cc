@@ -8,6 +8,7 @@
 #include "fs/base/aligned_buffer.h"
 #include "fs/base/random.h"
 #include "vmfs/fsck/repair_log.h"
+#include "vmfs/fsck/repair_lvm.h"
 #include "vmfs/fsck/repair_work.h"
 #include "vmfs/lvm_device.h"
 
@@ -27,7 +28,8 @@ using Stage = Task<Status> (*)(RepairWork& work);
 constexpr Stage kStages[] = {
     fsck::RepairSuperblock, fsck::RepairHeaders, fsck::RepairSystemFiles,
     fsck::RepairClusters,   fsck::RepairMarks,   fsck::RepairInodes,
-    fsck::RepairDirectories, fsck::RepairNames,  fsck::RepairBitmaps,
+    fsck::RepairDirectories, fsck::RepairNames,  fsck::RepairLeaks,
+    fsck::RepairBitmaps,
 };
 
 // One repair of one open volume, from the check to the last flush.
@@ -101,9 +103,11 @@ class Repair {
         is_checked = true;
         CO_TRY_STATUS(co_await Begin(found));
       }
+      CO_TRY_STATUS(CheckDevice());
       report_.after = std::move(found);
       if (report_.after.is_clean() && !report_.after.is_dirty) break;
       CO_TRY(const bool changed, co_await RunStages());
+      CO_TRY_STATUS(CheckDevice());
       if (!changed) break;
       if (work_->overlay().blocks().size() > options_.overlay_blocks_max) co_return false;
     }
@@ -112,6 +116,14 @@ class Repair {
                                                  : RepairOutcome::kNotPossible;
     }
     co_return true;
+  }
+
+  // A sector that cannot be read is damage, to be worked around. A device that fails otherwise may
+  // have hidden anything from the check: nothing it says can be acted on.
+  Status CheckDevice() const {
+    const std::optional<base::Error>& failure = work_->overlay().failure();
+    if (!failure || fsck::IsLocal(*failure)) return base::Ok();
+    return *failure;
   }
 
   // The first look at the volume: may it be repaired at all, and what is wrong with it?
@@ -237,6 +249,28 @@ class Repair {
   bool is_first_ = true;
 };
 
+// The LVM headers alone; they are few and are written in place. Errors: the damage itself where it
+// cannot be repaired, those of the device.
+Task<Status> RepairLvm(base::BlockDevice& device, RepairOptions& options, base::Error& damage,
+                       RepairReport& report) {
+  fsck::OverlayDevice overlay(device);
+  const Status planned = co_await fsck::PlanLvmRepair(device, overlay);
+  if (!planned) co_return damage;
+  base::BlockDevice* const shown[] = {&overlay};
+  const Result<LvmVolume> fixed = co_await ReadLvm(shown);
+  if (!fixed) co_return damage;
+  report.before.error_count = 1;
+  report.before.findings.push_back(
+      {FindingSeverity::kError, FindingCode::kLvm, damage.message()});
+  report.actions.push_back({FindingCode::kLvm, "LVM headers: written anew"});
+  report.action_count = 1;
+  report.outcome = RepairOutcome::kDeclined;
+  if (options.confirm && !options.confirm(report)) co_return base::Ok();
+  CO_TRY_STATUS(co_await fsck::WriteLvmRepair(device, overlay));
+  report.outcome = RepairOutcome::kRepaired;
+  co_return base::Ok();
+}
+
 }  // namespace
 
 std::string_view NameOf(RepairOutcome outcome) {
@@ -260,10 +294,25 @@ Task<Result<RepairReport>> RepairVolume(base::Executor& executor, base::BlockDev
 Task<Result<RepairReport>> RepairDevices(base::Executor& executor,
                                          std::span<base::BlockDevice* const> devices,
                                          RepairOptions& options) {
-  CO_TRY(LvmVolume lvm, co_await ReadLvm(devices));
+  RepairReport lvm_report;
+  Result<LvmVolume> lvm = co_await ReadLvm(devices);
+  if (!lvm) {
+    if (devices.size() != 1 || !fsck::IsLocal(lvm.error().code())) co_return lvm.error();
+    base::Error damage = lvm.error();
+    CO_TRY_STATUS(co_await RepairLvm(*devices.front(), options, damage, lvm_report));
+    if (lvm_report.outcome != RepairOutcome::kRepaired) co_return lvm_report;
+    lvm = co_await ReadLvm(devices);
+    if (!lvm) co_return lvm.error();
+  }
   const std::unique_ptr<base::BlockDevice> volume =
-      MakeLvmDevice(devices, std::move(lvm.runs), lvm.uuid.ToString());
+      MakeLvmDevice(devices, std::move(lvm->runs), lvm->uuid.ToString());
   CO_TRY(RepairReport report, co_await RepairVolume(executor, *volume, options));
+  if (lvm_report.outcome != RepairOutcome::kRepaired) co_return report;
+  report.outcome = RepairOutcome::kRepaired;
+  report.before.findings.insert(report.before.findings.begin(), lvm_report.before.findings.front());
+  ++report.before.error_count;
+  report.actions.insert(report.actions.begin(), lvm_report.actions.front());
+  ++report.action_count;
   co_return report;
 }
 

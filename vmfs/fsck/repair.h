@@ -90,7 +90,8 @@ struct RepairOptions {
 };
 
 // Checks and repairs the volume on these devices. `options` outlives the call. Errors: those of
-// CheckDevices; kReadOnly (no volume of ours, or of a newer version), kUnsupported (VMFS-5),
+// CheckDevices, LVM headers that cannot be repaired among them (only those of a volume on one
+// device can); kReadOnly (no volume of ours, or of a newer version), kUnsupported (VMFS-5),
 // kBusy (a live host uses the volume), kNoSpace (no room for the log), those of Write. An error
 // behind `confirm` leaves the old volume or one that the next repair finishes.
 base::Task<base::Result<RepairReport>> RepairDevices(base::Executor& executor,

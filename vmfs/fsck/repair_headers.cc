@@ -14,26 +14,6 @@ using base::Result;
 using base::Status;
 using base::Task;
 
-// The fields that are the same on every volume of ours.
-void SetConstants(Superblock& superblock) {
-  superblock.magic = kSuperblockMagic;
-  superblock.major = kVmfs6Major;
-  superblock.minor = kVmfs6Minor;
-  superblock.disk_block_bytes = 512;
-  superblock.file_block_bytes = kFileBlockBytes;
-  superblock.sub_block_bytes = static_cast<uint32_t>(kSubBlockBytes);
-  superblock.journal_block_bytes = static_cast<uint32_t>(kJournalBlockBytes);
-  superblock.fdc_cluster_group_offset = kResourceGroupOffset;
-  superblock.fdc_clusters_per_group = 8;
-  superblock.log2_small_blocks_per_large = 9;
-  superblock.log2_pointer_block_bytes = 16;
-  superblock.small_block_address_bits = 44;
-  superblock.metadata_alignment = kMetadataBlockBytes;
-  superblock.pb2_fd = kPb2Fd.raw();
-  superblock.sdd_fd = kSddFd.raw();
-  superblock.checksum_type = 0;
-}
-
 // Makes every block of the range that holds anything zero.
 Task<Status> ZeroRange(RepairWork& work, uint64_t begin, uint64_t end) {
   MetadataBytes block;
@@ -55,12 +35,13 @@ Task<Status> RepairMark(RepairWork& work) {
   MetadataBytes block;
   CO_TRY_STATUS(co_await work.ReadBlock(kSuperblockOffset, block));
   const uint64_t changes = work.overlay().change_count();
-  auto superblock = base::LoadAs<Superblock>(block);
-  // What forbids writing: on a volume of ours it can only be damage.
-  superblock.checksum_type = 0;
-  superblock.magic = kSuperblockMagic;
-  superblock.minor = std::min(superblock.minor, kVmfs6Minor);
+  // What forbids writing, and every field that the format fixes: on a volume of ours it can only be
+  // damage.
+  Superblock superblock = WithFixedFields(base::LoadAs<Superblock>(block));
   superblock.config_flags = superblock.config_flags & kConfigFlagsKnown;
+  // A mark that is whole by its own checksum knows the UUID better.
+  const base::Uuid marked = base::LoadAs<StrataMark>(block, kMarkOffset).uuid;
+  if (DecodeMark(block, marked)) superblock.uuid = marked;
   base::StoreAs(std::span<std::byte>(block), 0, superblock);
   const Result<StrataMark> mark = DecodeMark(block, superblock.uuid);
   if (!mark) {
@@ -74,7 +55,7 @@ Task<Status> RepairMark(RepairWork& work) {
   std::fill(block.begin() + kMarkOffset + sizeof(StrataMark), block.end(), std::byte{0});
   CO_TRY_STATUS(co_await work.WriteBlock(kSuperblockOffset, block));
   if (mark && work.overlay().change_count() != changes) {
-    work.Act(FindingCode::kSuperblock, "superblock: reserved bytes set right");
+    work.Act(FindingCode::kSuperblock, "superblock: fixed fields and reserved bytes set right");
   }
   co_return base::Ok();
 }
@@ -187,12 +168,14 @@ Task<Status> RepairSuperblock(RepairWork& work) {
   MetadataBytes block;
   CO_TRY_STATUS(co_await work.ReadBlock(kSuperblockOffset, block));
   auto superblock = base::LoadAs<Superblock>(block);
-  // The mark carries the UUID under its own checksum: it says whose the superblock is.
+  // The mark carries the UUID under its own checksum: it says whose the superblock is. Damaged
+  // itself, it still says that the volume is ours.
   const auto stored = base::LoadAs<StrataMark>(block, kMarkOffset);
-  const Result<StrataMark> mark = DecodeMark(block, stored.uuid);
-  if (!mark) co_return base::Ok();
-  superblock.uuid = mark->uuid;
-  SetConstants(superblock);
+  const bool is_whole_mark = DecodeMark(block, stored.uuid).has_value();
+  const bool is_ours = superblock.magic == kSuperblockMagic && stored.magic == kMarkMagic;
+  if (!is_whole_mark && !is_ours) co_return base::Ok();
+  superblock = WithFixedFields(superblock);
+  if (is_whole_mark) superblock.uuid = stored.uuid;
   base::StoreAs(std::span<std::byte>(block), 0, superblock);
   CO_TRY_STATUS(co_await work.WriteBlock(kSuperblockOffset, block));
   work.Act(FindingCode::kSuperblock, "superblock: its fixed fields written anew");

@@ -154,6 +154,7 @@ class MapRepair {
     counters.holes += hole_count_;
     counters.copies += copy_count_;
     if (hole_count_ > 0) {
+      work_.NoteLoss();
       work_.Act(FindingCode::kBlockRange, "{}: {} addresses of nothing read as zeros now",
                 fd_.ToString(), hole_count_);
     }
@@ -251,7 +252,10 @@ Task<Status> RepairInode(RepairWork& work, FdAddress fd) {
   const std::optional<InodeHint> hint = FindHint(*work.state(), fd);
   const AddressBounds bounds = BoundsOf(work);
   const bool is_system = work.state()->InodeIndex(fd) < kSystemFdCount;
-  if (!IsRestorable(block, fd, bounds, hint)) co_return base::Ok();
+  if (!IsRestorable(block, fd, bounds, hint)) {
+    if (!IsZero(block)) work.NoteLoss();
+    co_return base::Ok();
+  }
   const std::optional<AddressCensus> below = co_await LookBelow(work, block);
   const auto inode = base::LoadAs<InodeMetadata>(block);
   const MapKind guessed = GuessMapKind(block, bounds, below);

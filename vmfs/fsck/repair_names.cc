@@ -8,6 +8,7 @@
 
 #include "vmfs/directory/new_directory.h"
 #include "vmfs/fsck/directory_edit.h"
+#include "vmfs/fsck/new_descriptor.h"
 #include "vmfs/fsck/repair_work.h"
 
 namespace vmfs::fsck {
@@ -93,6 +94,7 @@ class NameRepair {
     const FdAddress fd(state_.names[first].target);
     if (!Exists(state_.names[first])) {
       for (size_t i = first; i < end; ++i) Remove(state_.names[i], "it does not exist");
+      work_.NoteLoss();
       return;
     }
     const uint64_t index = state_.InodeIndex(fd);
@@ -165,23 +167,9 @@ class NameRepair {
 
   // A file that was being deleted when its host died: the bitmaps forget it.
   Task<Status> Delete(FdAddress fd) {
-    CO_TRY_STATUS(co_await MarkDescriptor(fd, /*is_free=*/true, 0));
+    CO_TRY_STATUS(co_await MarkDescriptor(work_, fd, /*is_free=*/true, 0));
     work_.Act(FindingCode::kOrphan, "{}: its deletion finished", fd.ToString());
     co_return base::Ok();
-  }
-
-  Task<Status> MarkDescriptor(FdAddress fd, bool is_free, uint32_t generation) {
-    const ResourceGeometry geometry = work_.volume().geometry(ResourceKind::kFd);
-    CO_TRY(const uint64_t address,
-           work_.volume().ClusterAddress(ResourceKind::kFd, fd.cluster()));
-    MetadataBytes block;
-    CO_TRY_STATUS(co_await work_.ReadBlock(address + kMetadataBlockBytes, block));
-    SetFree(block, geometry.bits_per_resource, fd.item(), is_free);
-    SetAffinityKey(block, geometry, fd.item(), is_free ? FdAddress() : kRootFd);
-    auto metadata = base::LoadAs<ClusterMetadata>(block);
-    metadata.fd_generation = std::max<uint32_t>(metadata.fd_generation, generation);
-    base::StoreAs(std::span<std::byte>(block), 0, metadata);
-    co_return co_await work_.WriteBlock(address + kMetadataBlockBytes, block);
   }
 
   Task<Result<std::optional<FdAddress>>> FindLostAndFound() {
@@ -203,20 +191,23 @@ class NameRepair {
   }
 
   Task<Status> CreateLostAndFound() {
-    CO_TRY(const ResourceIndex where, work_.Allocate(ResourceKind::kFd));
-    const FdAddress fd = FdAddress::Make(static_cast<uint32_t>(where.cluster), where.item);
-    const uint32_t generation = state_.last_generations[where.cluster] + 1;
-    CO_TRY(const uint64_t address, work_.volume().InodeAddress(fd));
+    CO_TRY(const NewDescriptor made, ReserveDescriptor(work_));
     std::vector<Address> units;
     for (uint32_t i = 0; i < kLostAndFoundUnits; ++i) {
       CO_TRY(const Address unit, co_await work_.AllocateUnit(ResourceKind::kSubBlock, true));
       units.push_back(unit);
     }
-    CO_TRY_STATUS(co_await WriteContents(fd, generation, units));
-    CO_TRY_STATUS(co_await WriteDescriptor(fd, generation, address, units));
-    CO_TRY_STATUS(co_await MarkDescriptor(fd, /*is_free=*/false, generation));
-    edits_[kRootFd.raw()].added.push_back({static_cast<uint32_t>(InodeType::kDirectory), fd.raw(),
-                                           generation, std::string(kLostAndFound), std::nullopt});
+    CO_TRY_STATUS(co_await WriteContents(made.fd, made.generation, units));
+    InodeMetadata inode = MakeInode(made.fd, made.generation, InodeType::kDirectory);
+    inode.link_count = 2;
+    inode.mode = kLostAndFoundMode;
+    inode.affinity_fd = made.fd.raw();
+    inode.SetMapKind(MapKind::kSubBlocks);
+    inode.length_bytes = kDirectoryBirthBytes;
+    CO_TRY_STATUS(co_await WriteDescriptor(work_, made, inode, units));
+    edits_[kRootFd.raw()].added.push_back({static_cast<uint32_t>(InodeType::kDirectory),
+                                           made.fd.raw(), made.generation,
+                                           std::string(kLostAndFound), std::nullopt});
     work_.Act(FindingCode::kOrphan, "{}: made for files without a name", kLostAndFound);
     co_return base::Ok();
   }
@@ -236,38 +227,6 @@ class NameRepair {
       CO_TRY_STATUS(co_await work_.WriteBytes(place, std::span(bytes).subspan(done, length)));
     }
     co_return base::Ok();
-  }
-
-  Task<Status> WriteDescriptor(FdAddress fd, uint32_t generation, uint64_t address,
-                               std::vector<Address>& units) {
-    MetadataBytes block;
-    CO_TRY_STATUS(co_await work_.ReadBlock(address, block));
-    const Result<LockBlock> old = DecodeLockBlock(block, address, LockType::kFd);
-    LockBlock lock = MakeFreeLock(LockType::kFd, address);
-    if (old) lock.token = old->token + 1;
-    block.fill(std::byte{0});
-    base::StoreAs(std::span<std::byte>(block), 0, lock);
-    CO_TRY_STATUS(co_await work_.WriteBlock(address, block));
-    MetadataBytes root;
-    CO_TRY_STATUS(co_await work_.volume().ReadInodeBlock(kRootFd, root));
-    const auto parent = base::LoadAs<InodeMetadata>(root);
-    InodeMetadata inode = MakeInode(fd, generation, InodeType::kDirectory);
-    inode.link_count = 2;
-    inode.mode = kLostAndFoundMode;
-    inode.uid = uint32_t{parent.uid};
-    inode.gid = uint32_t{parent.gid};
-    inode.modified_s = uint32_t{parent.modified_s};
-    inode.changed_s = uint32_t{parent.modified_s};
-    inode.accessed_s = uint32_t{parent.modified_s};
-    inode.affinity_fd = fd.raw();
-    inode.parent_fd = kRootFd.raw();
-    inode.SetMapKind(MapKind::kSubBlocks);
-    inode.SetBlockCount(units.size());
-    inode.length_bytes = kDirectoryBirthBytes;
-    block.fill(std::byte{0});
-    base::StoreAs(std::span<std::byte>(block), 0, inode);
-    for (uint32_t i = 0; i < units.size(); ++i) SetSlot(block, i, units[i]);
-    co_return co_await work_.WriteBlock(address + kMetadataBlockBytes, block);
   }
 
   // Parents and link counts that do not agree with the names as they will be.

@@ -75,6 +75,11 @@ class RepairWork {
     return std::ranges::find(orphans_, Orphan{fd.raw(), generation}) != orphans_.end();
   }
 
+  // A descriptor, or an address of a map, could not be restored: blocks without an owner may have
+  // been theirs.
+  void NoteLoss() { has_lost_something_ = true; }
+  bool has_lost_something() const { return has_lost_something_; }
+
   // What mkfs made of a volume of this size. Errors: kInvalidArgument (no size of ours).
   base::Result<const VolumeLayout*> FreshLayout();
 
@@ -89,6 +94,7 @@ class RepairWork {
   std::unique_ptr<RawVolume> raw_;
   std::unique_ptr<State> state_;
   std::vector<Orphan> orphans_;
+  bool has_lost_something_ = false;
   std::optional<VolumeLayout> fresh_;
 };
 
@@ -109,6 +115,7 @@ base::Task<base::Status> RepairMarks(RepairWork& work);         // descriptors i
 base::Task<base::Status> RepairInodes(RepairWork& work);        // descriptors and their maps
 base::Task<base::Status> RepairDirectories(RepairWork& work);   // contents, one by one
 base::Task<base::Status> RepairNames(RepairWork& work);         // names, parents, lost files
+base::Task<base::Status> RepairLeaks(RepairWork& work);         // blocks that lost their owner
 base::Task<base::Status> RepairBitmaps(RepairWork& work);       // bitmaps, counts, affinity
 
 }  // namespace vmfs::fsck

@@ -203,6 +203,10 @@ class State {
   FsckReport& report_;
 };
 
+// A superblock of ours with every field that is the same on all volumes, or follows from the
+// format, as it must be; whose it is stays.
+Superblock WithFixedFields(Superblock superblock);
+
 // All phases. Errors: kInterrupted only.
 base::Task<base::Status> RunPhases(State& state);
 
