@@ -88,7 +88,7 @@ void RunDirectoryCheck(Input input) {
   const std::vector<std::byte> bytes = PatchedDirectory(input);
   for (const bool is_root : {false, true}) {
     CountingSink sink;
-    vmfs::fsck::CheckDirectoryBytes(bytes, is_root, sink);
+    vmfs::fsck::CheckDirectoryBytes(bytes, {is_root, /*is_ours=*/true}, sink);
     CHECK(sink.entry_count <= bytes.size() / sizeof(vmfs::DirectoryRecord));
   }
 }

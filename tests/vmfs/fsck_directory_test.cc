@@ -80,7 +80,7 @@ class DirectoryBytes : public testing::Test {
   }
   Collector Check() {
     Collector collector;
-    CheckDirectoryBytes(bytes_, false, collector);
+    CheckDirectoryBytes(bytes_, traits_, collector);
     return collector;
   }
   void ExpectProblem(const std::string& text) {
@@ -93,6 +93,7 @@ class DirectoryBytes : public testing::Test {
     ADD_FAILURE() << "nothing says \"" << text << "\":\n" << all;
   }
 
+  DirectoryTraits traits_;
   std::vector<std::byte> bytes_ = std::vector<std::byte>(kDirectoryHeaderBytes + 3 * 4096);
 };
 
@@ -154,6 +155,14 @@ TEST_F(DirectoryBytes, NamesAMapThatDoesNotAgree) {
   ExpectProblem("directory: block 1: directory block: kind 1, expected 2");
   SetMapNibble(Block(0), 900, {DirectoryBlockKind::kRecords, true, false});
   ExpectProblem("the map has a block 900 behind the end");
+}
+
+// vmfs6-fuse lists no record behind such a block.
+TEST_F(DirectoryBytes, NamesAUsedBlockBehindAnUnusedOneOfOurs) {
+  SetMapNibble(Block(0), 1, {DirectoryBlockKind::kNone, false, true});
+  ExpectProblem("directory map: block 2 is used behind the unused block 1");
+  traits_.is_ours = false;
+  EXPECT_TRUE(Check().problems.empty());
 }
 
 TEST_F(DirectoryBytes, NamesALinkGroupOfAnotherBucketAndALoop) {

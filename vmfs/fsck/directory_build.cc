@@ -25,6 +25,7 @@ class Builder {
     KeepPlaces();
     TRY_STATUS(PlaceOthers());
     TRY_STATUS(LinkNames());
+    FillGaps();
     WriteMap();
     auto header = base::LoadAs<DirectoryHeader>(bytes_);
     header.entry_count = static_cast<uint32_t>(directory_.names.size()) + 2;
@@ -146,6 +147,14 @@ class Builder {
     const uint32_t slot = TakeSlot(Block(link_block_));
     base::StoreAs(Block(link_block_), LinkGroupOffsetInBlock(slot), group);
     return Location{DirectoryBlockKind::kLinks, link_block_, slot};
+  }
+
+  // vmfs/FORMAT.md, "Rules for readers": no unused block before a used one.
+  void FillGaps() {
+    const uint32_t last = kinds_.empty() ? 0 : kinds_.rbegin()->first;
+    for (uint32_t block = 1; block < last; ++block) {
+      MakeBlock(block, DirectoryBlockKind::kRecords);
+    }
   }
 
   void WriteMap() {

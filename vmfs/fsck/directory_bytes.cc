@@ -17,12 +17,13 @@ constexpr uint8_t kReached = 2;
 // One directory in memory; the passes run in the order of the methods.
 class Walk {
  public:
-  Walk(std::span<const std::byte> bytes, bool is_root, DirectorySink& sink)
-      : bytes_(bytes), is_root_(is_root), sink_(sink) {}
+  Walk(std::span<const std::byte> bytes, DirectoryTraits traits, DirectorySink& sink)
+      : bytes_(bytes), is_root_(traits.is_root), is_ours_(traits.is_ours), sink_(sink) {}
 
   void Run() {
     if (!LoadHeader()) return;
     LoadBlocks();
+    if (is_ours_) CheckGaps();
     CheckRecords();
     CheckBuckets();
     CheckReached();
@@ -65,6 +66,7 @@ class Walk {
   MapNibble NibbleOf(uint32_t block) const;
   void LoadBlocks();
   void LoadBlock(uint32_t block, MapNibble nibble);
+  void CheckGaps();
   void CheckRecords();
   void CheckRecord(uint32_t block, uint32_t slot);
   void CheckBuckets();
@@ -75,6 +77,7 @@ class Walk {
 
   const std::span<const std::byte> bytes_;
   const bool is_root_;
+  const bool is_ours_;
   DirectorySink& sink_;
   DirectoryHeader header_;
   std::vector<Block> blocks_;
@@ -144,6 +147,21 @@ void Walk::LoadBlock(uint32_t block, MapNibble nibble) {
     Error(FindingCode::kDirectoryMap,
           "block {}: the map's nibble is {:#x}, {} of its slots are free", block, nibble.Encode(),
           uint16_t{header->free_count});
+  }
+}
+
+// One reader lists no record behind the first block that the map calls unused.
+void Walk::CheckGaps() {
+  bool is_behind_gap = false;
+  uint32_t gap = 0;
+  for (uint32_t block = 0; block < blocks_.size(); ++block) {
+    const bool is_used = NibbleOf(block).kind != DirectoryBlockKind::kNone;
+    if (is_used && is_behind_gap) {
+      Error(FindingCode::kDirectoryMap, "block {} is used behind the unused block {}", block, gap);
+      return;
+    }
+    if (!is_used && !is_behind_gap) gap = block;
+    is_behind_gap = is_behind_gap || !is_used;
   }
 }
 
@@ -281,8 +299,9 @@ void Walk::CheckNames() {
 
 }  // namespace
 
-void CheckDirectoryBytes(std::span<const std::byte> bytes, bool is_root, DirectorySink& sink) {
-  Walk(bytes, is_root, sink).Run();
+void CheckDirectoryBytes(std::span<const std::byte> bytes, DirectoryTraits traits,
+                         DirectorySink& sink) {
+  Walk(bytes, traits, sink).Run();
 }
 
 }  // namespace vmfs::fsck

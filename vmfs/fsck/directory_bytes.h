@@ -23,7 +23,14 @@ class DirectorySink {
   virtual void Entry(const DirectoryRecord& record) = 0;
 };
 
-// Checks a whole directory file. `is_root`: the system names have their own buckets.
-void CheckDirectoryBytes(std::span<const std::byte> bytes, bool is_root, DirectorySink& sink);
+// Whose directory it is.
+struct DirectoryTraits {
+  bool is_root = false;  // the system names have their own buckets
+  bool is_ours = true;   // keeps vmfs/FORMAT.md, "Rules for readers"
+};
+
+// Checks a whole directory file.
+void CheckDirectoryBytes(std::span<const std::byte> bytes, DirectoryTraits traits,
+                         DirectorySink& sink);
 
 }  // namespace vmfs::fsck

@@ -120,7 +120,10 @@ Task<Status> CheckDirectory(State& state, FdAddress fd) {
     co_return base::Ok();
   }
   EntryCheck check(state, fd);
-  CheckDirectoryBytes(*bytes, fd == kRootFd, check);
+  DirectoryTraits traits;
+  traits.is_root = fd == kRootFd;
+  traits.is_ours = state.report().is_ours;
+  CheckDirectoryBytes(*bytes, traits, check);
   co_return co_await check.FinishUnmarked();
 }
 
