@@ -9,7 +9,8 @@ MAGICS = (0x2FABF15E, 0x2FABF15F)
 HEARTBEATS, HEARTBEAT_SLOTS = 0x300000, 1024
 HEARTBEAT_FREE, HEARTBEAT_USED, HEARTBEAT_REPLAYING = 0xABCDEF01, 0xABCDEF02, 0xABCDEF03
 MARK, MARK_BYTES = 0x200, 256
-MAILBOXES, MAILBOXES_END, PRIVATE_END = 0x210000, 0x250000, 0x300000
+MAILBOXES, MAILBOXES_END = 0x210000, 0x250000
+REPAIR_LOG = 0x251000  # up to the heartbeats; means nothing without the record in the block before
 MIB = 1 << 20
 
 
@@ -80,7 +81,7 @@ class Superblock:
         if any(self.data[MARK + MARK_BYTES:]):
             problems.append("superblock: bytes behind the private mark")
         rest = volume.read(OFFSET + self.metadata_bytes, MAILBOXES - OFFSET - self.metadata_bytes)
-        rest += volume.read(MAILBOXES_END, PRIVATE_END - MAILBOXES_END)
+        rest += volume.read(MAILBOXES_END, REPAIR_LOG - MAILBOXES_END)
         if any(rest):
             problems.append("private area: bytes outside the mailboxes")
         return problems

@@ -56,8 +56,12 @@ TEST_F(FsckRepair, RestoresTheUuidOfTheSuperblock) {
 }
 
 TEST_F(FsckRepair, RestoresTheMark) {
+  // A machine that nobody has would keep everybody from mounting.
+  Patch(kSuperblockOffset + kMarkOffset + offsetof(StrataMark, machine), uint32_t{77});
   Patch(kSuperblockOffset + kMarkOffset + 0x10, uint32_t{1});
   ExpectRepaired();
+  const auto mark = Peek(kSuperblockOffset + kMarkOffset, sizeof(StrataMark));
+  EXPECT_EQ(base::LoadAs<StrataMark>(mark).machine, base::Uuid());
 }
 
 TEST_F(FsckRepair, ClearsReservedAreas) {
@@ -222,6 +226,22 @@ TEST_F(FsckRepair, RebuildsDirectories) {
   Poke(InFile(FdOf("/dir/sub"), 65536), std::vector<std::byte>(4096, std::byte{0x33}));
   Patch(InFile(kRootFd, 4), uint32_t{77});
   ExpectRepaired();
+}
+
+// Readers that stop at the first unused block list what stands behind it.
+TEST_F(FsckRepair, LeavesNoUnusedBlockInARebuiltDirectory) {
+  const FdAddress many = FdOf("/many");
+  const uint64_t second = DirectoryBlockOffset(2);
+  Poke(InFile(many, second), std::vector<std::byte>(kMetadataBlockBytes));
+  const RepairReport report = Repair();
+  EXPECT_TRUE(report.after.is_clean()) << Describe(report);
+  EXPECT_EQ(report.counters.lost_and_found, kRecordsPerBlock);
+  std::vector<std::byte> map = Peek(InFile(many, DirectoryBlockOffset(0)), kMetadataBlockBytes);
+  SetMapNibble(std::span(map).first<kMetadataBlockBytes>(), 2,
+               {DirectoryBlockKind::kNone, false, true});
+  Poke(InFile(many, DirectoryBlockOffset(0)), map);
+  EXPECT_EQ(Check().CountOf(FindingCode::kDirectoryMap), 1u) << Describe(Check());
+  EXPECT_TRUE(Repair().after.is_clean());
 }
 
 TEST_F(FsckRepair, RestoresNames) {

@@ -46,9 +46,9 @@ Task<Status> RepairMark(RepairWork& work) {
   const Result<StrataMark> mark = DecodeMark(block, superblock.uuid);
   if (!mark) {
     // Version and features of a mark that cannot be believed: those of the only format there is.
+    // Which machine it belongs to is lost: the next one that mounts it says so again.
     StrataMark fresh;
     fresh.uuid = superblock.uuid;
-    fresh.machine = base::LoadAs<StrataMark>(block, kMarkOffset).machine;
     EncodeMark(fresh, block);
     work.Act(FindingCode::kMark, "mark: written anew");
   }
