@@ -63,8 +63,16 @@ thread_local FramePool frame_pool;
 
 }  // namespace
 
-// Under AddressSanitizer every frame comes from the heap, so that use after free is seen.
-#if defined(__SANITIZE_ADDRESS__)
+// Under AddressSanitizer every frame comes from the heap, so that use after free is seen. g++ tells
+// by a macro, clang by a feature.
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define STRATA_FRAMES_FROM_HEAP
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define STRATA_FRAMES_FROM_HEAP
+#endif
+#if defined(STRATA_FRAMES_FROM_HEAP)
 void* AllocateFrame(size_t size_bytes) { return ::operator new(size_bytes); }
 void FreeFrame(void* frame, size_t) noexcept { ::operator delete(frame); }
 #else
