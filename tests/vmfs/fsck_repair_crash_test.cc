@@ -11,6 +11,8 @@
 
 #include "tests/support/crash_sweep.h"
 #include "tests/support/repair_volume.h"
+#include "vmfs/format/heartbeat_slot.h"
+#include "vmfs/format/journal_block.h"
 #include "vmfs/format/repair_record.h"
 #include "vmfs/fsck/repair_log.h"
 #include "vmfs/lvm_device.h"
@@ -38,6 +40,47 @@ class FsckRepairCrash : public RepairVolumeTest {
     large.Zero(0, 300'000);
     large.Write(0, contents);
     Settle();
+  }
+
+  // No file block is left free, and more blocks change than have room behind the record.
+  void FillAndDamage() {
+    ASSERT_TRUE(volume_.Mount());
+    VolumeClient client(volume_.volume());
+    ASSERT_TRUE(base::RunSync(executor_, client.Create("/filler")));
+    const std::vector<std::byte> byte(1, std::byte{0x42});
+    for (uint64_t offset = 0;; offset += kFileBlockBytes) {
+      const auto written = base::RunSync(executor_, client.Write("/filler", offset, byte));
+      if (written) continue;
+      ASSERT_EQ(written.error().code(), base::Code::kNoSpace) << written.error().message();
+      break;
+    }
+    ASSERT_TRUE(base::RunSync(executor_, client.SyncAll()));
+    ASSERT_TRUE(volume_.Unmount());
+    expected_ = ReadBack();
+    Settle();
+    for (uint32_t slot = 100; slot < 400; ++slot) {
+      Patch(HeartbeatAddress(slot), uint32_t{5});
+    }
+    Patch(Inode(FdOf("/inline")) + 0x0c, uint32_t{9});
+    Settle();
+  }
+
+  // How many journal blocks hold something.
+  size_t UsedJournals() {
+    size_t count = 0;
+    const ResourceGeometry& geometry = raw().geometry(ResourceKind::kJournal);
+    for (uint32_t item = 0; item < geometry.ResourcesIn(0); ++item) {
+      const auto address = raw().ItemAddress(ResourceKind::kJournal, {0, item});
+      for (const uint64_t half : {uint64_t{0}, kFileBlockBytes}) {
+        const auto block = Peek(*address + half, kMetadataBlockBytes);
+        const JournalContent content = ClassifyJournal(block);
+        const bool is_free = half == 0 ? content == JournalContent::kNeverUsed ||
+                                             content == JournalContent::kEmpty
+                                       : IsEmptyJournalSlot(block);
+        count += is_free ? 0 : 1;
+      }
+    }
+    return count;
   }
 
   void Record(const RepairFaults& faults = {}) {
@@ -114,6 +157,53 @@ TEST_F(FsckRepairCrash, LeavesTheOldVolumeOrTheRepairedOneWhereverItIsCut) {
   std::printf("%lu cases\n", static_cast<unsigned long>(result.cases));
 }
 
+TEST_F(FsckRepairCrash, FindsRoomForALongLogOnAFullVolume) {
+  FillAndDamage();
+  const RepairReport report = Repair();
+  EXPECT_EQ(report.outcome, RepairOutcome::kRepaired) << Describe(report);
+  EXPECT_TRUE(report.after.is_clean()) << Describe(report);
+  EXPECT_GT(report.counters.blocks_written, kRepairLogSlots);
+  EXPECT_EQ(UsedJournals(), 0u);
+  EXPECT_EQ(Compare(expected_), "");
+}
+
+TEST_F(FsckRepairCrash, LeavesAFullVolumeOldOrRepairedWhereverItIsCut) {
+  FillAndDamage();
+  Record();
+  ASSERT_GT(after_.size(), kRepairLogSlots);
+  base::CrashSweepOptions options;
+  options.seed = base::SeedFromEnvironment(1);
+  options.samples = 2;
+  options.torn_samples = 1;
+  options.all_subsets_max = 3;
+  options.prefix_step = 7;
+  uint64_t mounts = 0;
+  const base::CrashSweepResult result = base::SweepCrashes(
+      volume_.disk(), options,
+      [&](base::SimExecutor& executor, base::SimDisk& disk, const base::CrashCase& crash) {
+        // Mounts of a full volume take long; one in so many is enough.
+        const bool mounts_now = crash.number == 0 && mounts++ % 16 == 0;
+        return mounts_now ? RepairAndCompare(executor, disk, expected_)
+                          : Finish(executor, disk, /*ignore_checksums=*/false);
+      });
+  EXPECT_TRUE(result.ok()) << result.failure;
+  EXPECT_GT(mounts, 0u);
+}
+
+// The journal of a dead host is the only copy of what it did until the repair is written.
+TEST_F(FsckRepairCrash, TakesNoJournalThatHoldsARing) {
+  FillAndDamage();
+  const ResourceGeometry& geometry = raw().geometry(ResourceKind::kJournal);
+  for (uint32_t item = 0; item < geometry.ResourcesIn(0); ++item) {
+    const auto address = raw().ItemAddress(ResourceKind::kJournal, {0, item});
+    Poke(*address, std::as_bytes(std::span(kJournalMagic)));
+  }
+  RepairOptions options;
+  const auto report = TryRepair(options);
+  ASSERT_FALSE(report);
+  EXPECT_EQ(report.error().code(), base::Code::kNoSpace) << report.error().message();
+}
+
 TEST_F(FsckRepairCrash, CatchesALogThatIsNotFlushedBeforeItsRecord) {
   Damage();
   RepairFaults faults;
@@ -182,6 +272,24 @@ TEST_F(FsckRepairCrash, IsRefusedByAMountAndSeenByACheckUntilItIsFinished) {
   EXPECT_EQ(report->CountOf(FindingCode::kRepairPending), 1u);
   EXPECT_EQ(report->error_count + report->warning_count, 1u) << Describe(*report);
   EXPECT_EQ(RepairAndCompare(executor_, *disk, expected_), "");
+}
+
+TEST_F(FsckRepairCrash, BringsHomeTheJournalOfADeadHost) {
+  ASSERT_TRUE(volume_.Mount());
+  VolumeClient client(volume_.volume());
+  ASSERT_TRUE(base::RunSync(executor_, client.Create("/late")));
+  ASSERT_TRUE(base::RunSync(executor_, client.SyncAll()));
+  auto disk = ImageAt(executor_, volume_.disk().log().size());
+  ASSERT_TRUE(volume_.Unmount());
+  const TreeNode late = ReadBack().at("/late");
+  SimVolume dead(executor_, *disk);
+  const auto report = dead.Report();
+  ASSERT_TRUE(report) << report.error().message();
+  EXPECT_EQ(report->CountOf(FindingCode::kJournalPending), 1u) << Describe(*report);
+  EXPECT_EQ(report->CountOf(FindingCode::kInUse), 1u);
+  Tree tree = expected_;
+  tree["/late"] = late;
+  EXPECT_EQ(RepairAndCompare(executor_, *disk, tree), "");
 }
 
 TEST_F(FsckRepairCrash, SurvivesTheFailureOfAnyCall) {

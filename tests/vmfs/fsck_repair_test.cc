@@ -1,11 +1,14 @@
 // One damage for each thing the checker finds, repaired: clean, and every file as it was.
 #include "vmfs/fsck/repair.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "tests/support/repair_volume.h"
 #include "vmfs/format/directory.h"
 #include "vmfs/format/heartbeat_slot.h"
+#include "vmfs/format/journal_block.h"
 
 namespace vmfs {
 namespace {
@@ -85,6 +88,40 @@ TEST_F(FsckRepair, FreesHeartbeatsOfDeadHosts) {
   });
   ExpectRepaired();
   EXPECT_FALSE(Check().is_dirty);
+}
+
+// Whoever is asked may take an hour to answer, and another machine mounts meanwhile.
+TEST_F(FsckRepair, WritesNothingWhenAHostComesWhileItAsks) {
+  Patch(Inode(kVhFd) + 0x24, uint64_t{6});
+  RepairOptions options;
+  options.confirm = [this](const RepairReport&) {
+    Edit<HeartbeatSlot>(HeartbeatAddress(3), [](auto& slot) {
+      slot.set_state(HeartbeatState::kInUse);
+      slot.generation = uint64_t{1};
+    });
+    return true;
+  };
+  base::BlockDevice* const devices[] = {&volume_.disk()};
+  const uint64_t writes = volume_.disk().write_count();
+  const auto report = base::RunSync(executor_, RepairDevices(executor_, devices, options));
+  ASSERT_FALSE(report);
+  EXPECT_EQ(report.error().code(), base::Code::kBusy) << report.error().message();
+  EXPECT_EQ(volume_.disk().write_count(), writes);
+}
+
+TEST_F(FsckRepair, EmptiesAJournalThatCannotBeReplayed) {
+  const uint64_t journal = *raw().ItemAddress(ResourceKind::kJournal, {0, 0});
+  Poke(journal, std::vector<std::byte>(4096, std::byte{0x5a}));
+  Edit<HeartbeatSlot>(HeartbeatAddress(3), [&](auto& slot) {
+    slot.set_state(HeartbeatState::kInUse);
+    slot.owner.bytes[0] = 1;
+    slot.generation = uint64_t{1};
+    slot.journal_block = static_cast<uint32_t>(Address::MakeJournalBlock(0, 0).raw());
+    slot.journal_volume_address = journal;
+  });
+  EXPECT_EQ(Check().CountOf(FindingCode::kJournal), 1u);
+  ExpectRepaired();
+  EXPECT_EQ(ClassifyJournal(Peek(journal, kJournalSectorBytes)), JournalContent::kEmpty);
 }
 
 TEST_F(FsckRepair, RestoresResourceHeaders) {
@@ -264,6 +301,30 @@ TEST_F(FsckRepair, RemovesDanglingNames) {
   expected_[lost] = expected_.at("/many/file 7");
   expected_.erase("/many/file 7");
   EXPECT_EQ(Compare(expected_), "") << Describe(report);
+}
+
+// "dir" is found in "dir/sub/deep" alone, and nowhere from the root.
+TEST_F(FsckRepair, BreaksACircleOfDirectoriesThatTheRootDoesNotReach) {
+  const TreeNode leaf = expected_.at("/dir/sub/deep/leaf");
+  const uint64_t record = RecordOf("/dir/sub/deep", "leaf");
+  Patch(record, static_cast<uint32_t>(InodeType::kDirectory));
+  Patch(record + 4, FdOf("/dir").raw());
+  Patch(record + 8, uint32_t{LoadInode(FdOf("/dir")).generation});
+  Patch(Inode(FdOf("/dir")) + 0x70, FdOf("/dir/sub/deep").raw());
+  Poke(RecordOf("", "dir"), std::vector<std::byte>(sizeof(DirectoryRecord)));
+  EXPECT_GE(Check().CountOf(FindingCode::kOrphan), 1u);
+  const RepairReport report = Repair();
+  EXPECT_TRUE(report.after.is_clean()) << Describe(report);
+  const Tree found = ReadBack();
+  const std::string lost = fmt::format("/lost+found/#{:08x}", FdOf("/dir/sub/deep/leaf").raw());
+  ASSERT_TRUE(found.contains(lost)) << Describe(report);
+  std::vector<std::byte> kept(9000), written(9000);
+  found.at(lost).bytes.Read(0, kept);
+  leaf.bytes.Read(0, written);
+  EXPECT_EQ(kept, written);
+  EXPECT_TRUE(std::ranges::any_of(found, [](const auto& entry) {
+    return entry.first.ends_with("/sub/deep");
+  })) << Describe(report);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "fs/base/random.h"
 #include "vmfs/fsck/repair_log.h"
 #include "vmfs/fsck/repair_lvm.h"
+#include "vmfs/fsck/repair_room.h"
 #include "vmfs/fsck/repair_work.h"
 #include "vmfs/lvm_device.h"
 
@@ -43,6 +44,9 @@ class Repair {
     bool may_write = false;
     for (bool is_complete = false; !is_complete;) {
       work_ = std::make_unique<RepairWork>(volume_, options_, report_);
+      if (!options_.hosts_are_dead) {
+        CO_TRY(heartbeats_, co_await ReadHeartbeats());
+      }
       CO_TRY_STATUS(co_await ShowPending());
       CO_TRY(is_complete, co_await Plan());
       if (report_.outcome == RepairOutcome::kNothingToDo) co_return base::Ok();
@@ -148,19 +152,24 @@ class Repair {
 
   // Slots in use that change while they are watched belong to hosts that live.
   Task<Status> WatchHosts() {
-    CO_TRY(const std::vector<std::byte> before, co_await ReadHeartbeats());
     for (uint64_t waited = 0; waited < options_.watch_us; waited += kPollMicroseconds) {
       co_await executor_.Sleep(kPollMicroseconds);
       if (options_.check.is_canceled && options_.check.is_canceled()) {
         co_return base::Error(base::Code::kInterrupted, "repair: interrupted");
       }
-      CO_TRY(const std::vector<std::byte> now, co_await ReadHeartbeats());
-      if (now == before) continue;
-      co_return base::Error(base::Code::kBusy, "repair: a live host uses the volume");
+      CO_TRY_STATUS(co_await CompareHosts());
     }
     co_return base::Ok();
   }
 
+  // No heartbeat has changed since the check began.
+  Task<Status> CompareHosts() {
+    CO_TRY(const std::vector<std::byte> now, co_await ReadHeartbeats());
+    if (now == heartbeats_) co_return base::Ok();
+    co_return base::Error(base::Code::kBusy, "repair: a live host uses the volume");
+  }
+
+  // What cannot be read is zero: the check names it.
   Task<Result<std::vector<std::byte>>> ReadHeartbeats() {
     std::vector<std::byte> bytes(kHeartbeatSlotCount * uint64_t{kMetadataBlockBytes});
     base::AlignedBuffer buffer(kFileBlockBytes);
@@ -168,7 +177,9 @@ class Repair {
       const base::IoVec piece = buffer.piece();
       const base::IoRequest request{kHeartbeatOffset + done,
                                     std::span<const base::IoVec>(&piece, 1)};
-      CO_TRY_STATUS(co_await volume_.Read(request));
+      const Status read = co_await volume_.Read(request);
+      if (!read && !fsck::IsLocal(read)) co_return read.error();
+      if (!read) continue;
       std::ranges::copy(buffer.span(), bytes.begin() + static_cast<std::ptrdiff_t>(done));
     }
     co_return bytes;
@@ -200,41 +211,25 @@ class Repair {
     report_.counters = {};
   }
 
-  // Free file blocks of the repaired volume that were free before as well.
-  std::vector<uint64_t> ChooseChunks(uint64_t count) {
-    std::vector<uint64_t> chunks;
-    fsck::State* state = work_->state();
-    if (state == nullptr) return chunks;
-    const fsck::Usage& blocks = state->blocks;
-    for (uint64_t block = blocks.marked.count(); block-- > 0 && chunks.size() < count;) {
-      const uint64_t address = block * kFileBlockBytes;
-      const bool exists = address + kFileBlockBytes <= volume_.size_bytes();
-      const bool is_copy = std::ranges::any_of(
-          work_->overlay().copies(), [&](const auto& copy) { return copy.to == address; });
-      const auto written = work_->overlay().blocks().lower_bound(address);
-      const bool is_written = written != work_->overlay().blocks().end() &&
-                              written->first < address + kFileBlockBytes;
-      if (exists && !is_copy && !is_written && !blocks.marked.Get(block) &&
-          !blocks.seen.Get(block)) {
-        chunks.push_back(address);
-      }
-    }
-    return chunks;
-  }
-
   Task<Status> Apply() {
+    // A person may have thought about the plan for long.
+    if (!options_.hosts_are_dead) {
+      CO_TRY_STATUS(co_await CompareHosts());
+    }
     if (pending_.exists) {
       CO_TRY_STATUS(co_await fsck::FinishRepair(volume_, pending_, options_.faults));
     }
     const uint64_t image_count = work_->overlay().blocks().size();
     report_.counters.blocks_written += image_count;
     if (image_count == 0) co_return base::Ok();
-    const std::vector<uint64_t> chunks = ChooseChunks(fsck::ChunksNeeded(image_count));
+    CO_TRY(const std::vector<uint64_t> chunks,
+           co_await fsck::ChooseChunks(volume_, *work_, fsck::ChunksNeeded(image_count)));
     RepairIdentity identity;
     if (work_->state() != nullptr) identity.volume_uuid = work_->volume().superblock().uuid;
     identity.number = executor_.random().Next();
-    co_return co_await fsck::WriteRepair(volume_, work_->overlay(), &identity, chunks,
-                                         options_.faults);
+    CO_TRY_STATUS(co_await fsck::WriteRepair(volume_, work_->overlay(), &identity, chunks,
+                                             options_.faults));
+    co_return co_await fsck::EmptyLogJournals(volume_, *work_);
   }
 
   static constexpr uint64_t kPollMicroseconds = 500'000;
@@ -245,6 +240,7 @@ class Repair {
   RepairReport& report_;
   std::unique_ptr<RepairWork> work_;
   fsck::PendingRepair pending_;
+  std::vector<std::byte> heartbeats_;  // before the check
   FsckReport start_;  // of the volume as it is on the disk
   bool is_first_ = true;
 };

@@ -82,7 +82,8 @@ struct RepairOptions {
   // empty function says yes.
   std::function<bool(const RepairReport& plan)> confirm;
   // Whoever uses a heartbeat is known to be dead, as when the caller holds every guard byte of an
-  // image file. Else slots in use are watched for `watch_us`, and one that changes is an error.
+  // image file. Else slots in use are watched for `watch_us`, and one that changes then, or before
+  // anything is written, is an error.
   bool hosts_are_dead = false;
   uint64_t watch_us = 20'000'000;
   uint64_t overlay_blocks_max = 65536;  // 256 MiB; more is repaired in several rounds
