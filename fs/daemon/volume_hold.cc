@@ -28,29 +28,35 @@ VolumeHold::~VolumeHold() {
   for (const int descriptor : descriptors_) close(descriptor);
 }
 
-base::Result<std::optional<uint32_t>> VolumeHold::Take(std::span<const std::string> paths,
-                                                        bool exclusive) {
+base::Result<std::optional<VolumeHolder>> VolumeHold::Take(std::span<const std::string> paths,
+                                                            bool exclusive) {
   for (const std::string& path : paths) {
-    TRY(const std::optional<uint32_t> slot, TakeOne(path, exclusive));
-    if (slot) return slot;
+    TRY(const std::optional<VolumeHolder> holder, TakeOne(path, exclusive));
+    if (holder) return holder;
   }
-  return std::optional<uint32_t>();
+  return std::optional<VolumeHolder>();
 }
 
-base::Result<std::optional<uint32_t>> VolumeHold::TakeOne(const std::string& path, bool exclusive) {
+base::Result<std::optional<VolumeHolder>> VolumeHold::TakeOne(const std::string& path,
+                                                               bool exclusive) {
   const int descriptor = open(path.c_str(), (exclusive ? O_RDWR : O_RDONLY) | O_CLOEXEC);
   if (descriptor < 0) return base::ErrnoError(errno, "open " + path);
   descriptors_.push_back(descriptor);
   const short type = exclusive ? F_WRLCK : F_RDLCK;
   struct flock wanted = GuardBytes(type);
-  if (fcntl(descriptor, F_OFD_SETLK, &wanted) == 0) return std::optional<uint32_t>();
+  if (fcntl(descriptor, F_OFD_SETLK, &wanted) == 0) return std::optional<VolumeHolder>();
   if (errno != EAGAIN && errno != EACCES) return base::ErrnoError(errno, "lock " + path);
   struct flock found = GuardBytes(type);
   if (fcntl(descriptor, F_OFD_GETLK, &found) != 0) return base::ErrnoError(errno, "lock " + path);
-  // Let go of in between: whoever had it is on the way out, slot 0 stands for it.
-  const bool gone = found.l_type == F_UNLCK;
-  const auto start = gone ? vmfs::kGuardByteOffset : static_cast<uint64_t>(found.l_start);
-  return std::optional<uint32_t>(static_cast<uint32_t>(start - vmfs::kGuardByteOffset));
+  // A daemon locks the one byte of its slot, a check or a repair all of them. What was let go of in
+  // between was on the way out.
+  VolumeHolder holder;
+  const bool is_one_byte = found.l_type != F_UNLCK && found.l_len == 1;
+  if (is_one_byte) {
+    holder.slot = static_cast<uint32_t>(static_cast<uint64_t>(found.l_start) -
+                                        vmfs::kGuardByteOffset);
+  }
+  return std::optional<VolumeHolder>(holder);
 }
 
 }  // namespace stratad

@@ -18,6 +18,12 @@
 
 namespace stratad {
 
+// Who keeps a volume from being held.
+struct VolumeHolder {
+  // Of a daemon; nothing: another check or repair, or one that has just let go.
+  std::optional<uint32_t> slot;
+};
+
 class VolumeHold {
  public:
   VolumeHold() = default;
@@ -27,15 +33,14 @@ class VolumeHold {
   VolumeHold& operator=(VolumeHold&&) = delete;
   ~VolumeHold();
 
-  // The heartbeat slot of a running daemon, or nothing: the volume on `paths` is held until the
-  // VolumeHold is destroyed. `exclusive` keeps other checks out as well, for who changes the
-  // volume; one that runs looks like a daemon with the first slot. Errors: kNotFound, kPermission
-  // and others of errno.
-  base::Result<std::optional<uint32_t>> Take(std::span<const std::string> paths,
-                                             bool exclusive = false);
+  // Who has the volume, or nothing: the volume on `paths` is held until the VolumeHold is
+  // destroyed. `exclusive` keeps other checks out as well, for who changes the volume. Errors:
+  // kNotFound, kPermission and others of errno.
+  base::Result<std::optional<VolumeHolder>> Take(std::span<const std::string> paths,
+                                                 bool exclusive = false);
 
  private:
-  base::Result<std::optional<uint32_t>> TakeOne(const std::string& path, bool exclusive);
+  base::Result<std::optional<VolumeHolder>> TakeOne(const std::string& path, bool exclusive);
 
   std::vector<int> descriptors_;
 };

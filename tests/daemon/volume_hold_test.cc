@@ -40,14 +40,25 @@ TEST_F(VolumeHoldTest, NamesTheSlotOfARunningDaemon) {
   VolumeHold hold;
   const auto holder = hold.Take(paths_);
   ASSERT_TRUE(holder.has_value()) << holder.error().message();
-  EXPECT_EQ(*holder, 17u);
+  ASSERT_TRUE(holder->has_value());
+  EXPECT_EQ((*holder)->slot, 17u);
+}
+
+TEST_F(VolumeHoldTest, TellsAnotherCheckFromADaemon) {
+  VolumeHold check;
+  EXPECT_FALSE(check.Take(paths_)->has_value());
+  VolumeHold repair;
+  const auto holder = repair.Take(paths_, /*exclusive=*/true);
+  ASSERT_TRUE(holder.has_value()) << holder.error().message();
+  ASSERT_TRUE(holder->has_value());
+  EXPECT_EQ((*holder)->slot, std::nullopt);
 }
 
 TEST_F(VolumeHoldTest, KeepsDaemonsAwayButNotOtherChecks) {
   {
     VolumeHold first, second;
-    EXPECT_EQ(*first.Take(paths_), std::nullopt);
-    EXPECT_EQ(*second.Take(paths_), std::nullopt);
+    EXPECT_FALSE(first.Take(paths_)->has_value());
+    EXPECT_FALSE(second.Take(paths_)->has_value());
     EXPECT_FALSE(*device_->TryLockByte(vmfs::kGuardByteOffset + 5));
   }
   EXPECT_TRUE(*device_->TryLockByte(vmfs::kGuardByteOffset + 5)) << "free again";

@@ -55,9 +55,19 @@ base::Task<std::string> DescribeSlot(std::span<base::BlockDevice* const> devices
   co_return vmfs::DescribeHolder(index, (*slots)[index].slot);
 }
 
+// kBusy, saying who has the volume.
+base::Task<base::Status> RefuseFor(VolumeHolder holder,
+                                   std::span<base::BlockDevice* const> devices) {
+  if (!holder.slot) {
+    co_return base::Error(base::Code::kBusy, "another check or repair of the volume is running");
+  }
+  const std::string daemon = co_await DescribeSlot(devices, *holder.slot);
+  co_return base::Error(base::Code::kBusy, "the volume is mounted by " + daemon);
+}
+
 class CheckTask final : public DeviceTask {
  public:
-  explicit CheckTask(std::optional<uint32_t> holder_slot) : holder_slot_(holder_slot) {
+  explicit CheckTask(std::optional<VolumeHolder> holder) : holder_(holder) {
     options_.progress = [this](std::string_view phase, uint64_t done, uint64_t total) {
       bar_.Advance(phase, done, total);
     };
@@ -66,9 +76,8 @@ class CheckTask final : public DeviceTask {
 
   base::Task<base::Status> Run(base::UringExecutor&,
                                std::span<base::BlockDevice* const> devices) override {
-    if (holder_slot_) {
-      const std::string holder = co_await DescribeSlot(devices, *holder_slot_);
-      co_return base::Error(base::Code::kBusy, "the volume is mounted by " + holder);
+    if (holder_) {
+      CO_TRY_STATUS(co_await RefuseFor(*holder_, devices));
     }
     CO_TRY(report_, co_await vmfs::CheckDevices(devices, options_));
     co_return base::Ok();
@@ -77,7 +86,7 @@ class CheckTask final : public DeviceTask {
   const vmfs::FsckReport& report() const { return report_; }
 
  private:
-  const std::optional<uint32_t> holder_slot_;
+  const std::optional<VolumeHolder> holder_;
   PhaseBar bar_;
   vmfs::FsckOptions options_;
   vmfs::FsckReport report_;
@@ -196,8 +205,8 @@ bool AreRegularFiles(const std::vector<std::string>& targets) {
 
 class RepairTask final : public DeviceTask {
  public:
-  RepairTask(std::optional<uint32_t> holder_slot, const FsckArguments& arguments)
-      : holder_slot_(holder_slot) {
+  RepairTask(std::optional<VolumeHolder> holder, const FsckArguments& arguments)
+      : holder_(holder) {
     options_.check.progress = [this](std::string_view phase, uint64_t done, uint64_t total) {
       if (bar_) bar_->Advance(phase, done, total);
     };
@@ -215,9 +224,8 @@ class RepairTask final : public DeviceTask {
 
   base::Task<base::Status> Run(base::UringExecutor& executor,
                                std::span<base::BlockDevice* const> devices) override {
-    if (holder_slot_) {
-      const std::string holder = co_await DescribeSlot(devices, *holder_slot_);
-      co_return base::Error(base::Code::kBusy, "the volume is in use by " + holder);
+    if (holder_) {
+      CO_TRY_STATUS(co_await RefuseFor(*holder_, devices));
     }
     CO_TRY(report_, co_await vmfs::RepairDevices(executor, devices, options_));
     co_return base::Ok();
@@ -227,7 +235,7 @@ class RepairTask final : public DeviceTask {
   bool is_planned() const { return is_planned_; }
 
  private:
-  const std::optional<uint32_t> holder_slot_;
+  const std::optional<VolumeHolder> holder_;
   std::optional<PhaseBar> bar_{std::in_place};
   bool is_planned_ = false;
   vmfs::RepairOptions options_;
@@ -290,7 +298,7 @@ void PrintOutcome(const RepairTask& task) {
 int Check(const FsckArguments& arguments) {
   CatchInterrupts();
   VolumeHold hold;
-  const base::Result<std::optional<uint32_t>> holder = hold.Take(arguments.targets);
+  const base::Result<std::optional<VolumeHolder>> holder = hold.Take(arguments.targets);
   if (!holder) return PrintError("fsck", holder.error());
   CheckTask task(*holder);
   const base::Status checked = RunOnDevices(arguments.targets, task);
@@ -306,7 +314,7 @@ int Check(const FsckArguments& arguments) {
 int Repair(const FsckArguments& arguments) {
   CatchInterrupts();
   VolumeHold hold;
-  const base::Result<std::optional<uint32_t>> holder =
+  const base::Result<std::optional<VolumeHolder>> holder =
       hold.Take(arguments.targets, /*exclusive=*/true);
   if (!holder) return PrintError("fsck", holder.error());
   RepairTask task(*holder, arguments);
