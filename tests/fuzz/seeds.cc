@@ -20,6 +20,7 @@
 #include "vmfs/format/inode.h"
 #include "vmfs/format/journal_block.h"
 #include "vmfs/format/lock_block.h"
+#include "vmfs/format/repair_record.h"
 #include "vmfs/format/resource.h"
 #include "vmfs/format/superblock.h"
 #include "vmfs/mkfs/mkfs.h"
@@ -232,6 +233,13 @@ void PutJournals(Writer& writer) {
   vmfs::EncodeTransaction(transaction, {}, 3, block);
   writer.Put("journal_transaction", "one_image", std::span<const std::byte>(empty).first(64));
   writer.Put("journal_transaction", "whole", empty);
+  vmfs::RepairRecord record;
+  record.chunk_addresses = {vmfs::kRepairLogOffset, 0x400000};
+  vmfs::EncodeRepairRecord(record, block);
+  writer.Put("repair_record", "two_chunks", std::span<const std::byte>(empty).first(80));
+  const std::vector<vmfs::RepairEntry> images = {{0x720000, 1}, {0x200000, 2}};
+  vmfs::EncodeRepairChunk({}, 0, images, block);
+  writer.Put("repair_record", "two_images", std::span<const std::byte>(empty).first(88));
   const Joined ring = Joined().Byte(0).Word(0).Byte(1);
   writer.Put("journal", "empty", ring.bytes());
   writer.Put("journal", "two_transactions",
