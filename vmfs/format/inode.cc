@@ -7,7 +7,6 @@
 #include "vmfs/format/corrupt.h"
 
 namespace vmfs {
-namespace {
 
 bool IsKnown(InodeType type) {
   return type >= InodeType::kDirectory && type <= InodeType::kRawDeviceMap;
@@ -24,6 +23,8 @@ bool IsKnown(MapKind kind) {
   }
   return false;
 }
+
+namespace {
 
 uint64_t BlockBytesOf(MapKind kind) {
   return kind == MapKind::kInline || kind == MapKind::kSubBlocks ? kSubBlockBytes

@@ -35,6 +35,10 @@ enum class MapKind : uint32_t {
   kInline = 0x10D1,        // the data lies in the descriptor
 };
 
+// Whether what the disk holds is one of the values above.
+bool IsKnown(InodeType type);
+bool IsKnown(MapKind kind);
+
 inline constexpr uint32_t kInodeSignature = 0x66646D64;
 inline constexpr uint32_t kInodeBytes = 2 * kMetadataBlockBytes;  // with its lock block
 inline constexpr uint32_t kInlineOffset = 0x200;

@@ -18,23 +18,6 @@ void Count(AddressCensus& census, Address address, const AddressBounds& bounds) 
   }
 }
 
-bool IsKnownType(uint32_t type) {
-  return type >= static_cast<uint32_t>(InodeType::kDirectory) &&
-         type <= static_cast<uint32_t>(InodeType::kRawDeviceMap);
-}
-
-bool IsKnownKind(MapKind kind) {
-  switch (kind) {
-    case MapKind::kFileBlocks:
-    case MapKind::kSubBlocks:
-    case MapKind::kPointerBlocks:
-    case MapKind::kPb2:
-    case MapKind::kDoubleIndirect:
-    case MapKind::kInline: return true;
-  }
-  return false;
-}
-
 // Inline data end at the last byte that is not zero; a map at the last slot in use.
 uint64_t EndOfContents(ConstMetadataSpan block, const InodeMetadata& inode) {
   if (inode.map_kind() == MapKind::kInline) {
@@ -78,7 +61,7 @@ MapKind GuessMapKind(ConstMetadataSpan block, const AddressBounds& bounds,
   const auto inode = base::LoadAs<InodeMetadata>(block);
   const AddressCensus slots = CountSlots(block, bounds);
   if (slots.used() == 0) {
-    return IsKnownKind(inode.map_kind()) ? inode.map_kind() : MapKind::kInline;
+    return IsKnown(inode.map_kind()) ? inode.map_kind() : MapKind::kInline;
   }
   if (slots.is_data()) return MapKind::kInline;
   if (slots.file_blocks >= slots.sub_blocks && slots.file_blocks >= slots.pb2_blocks) {
@@ -122,8 +105,8 @@ bool IsRestorable(ConstMetadataSpan block, FdAddress fd, const AddressBounds& bo
   uint32_t evidence = 0;
   evidence += inode.signature == kInodeSignature ? 2 : 0;
   evidence += inode.address() == fd ? 2 : 0;
-  evidence += IsKnownType(inode.type_value) ? 1 : 0;
-  evidence += IsKnownKind(inode.map_kind()) ? 1 : 0;
+  evidence += IsKnown(inode.type()) ? 1 : 0;
+  evidence += IsKnown(inode.map_kind()) ? 1 : 0;
   evidence += hint && hint->generation == inode.generation && inode.generation != 0 ? 2 : 0;
   if (evidence >= 3) return true;
   const AddressCensus slots = CountSlots(block, bounds);
@@ -141,8 +124,8 @@ void RestoreFields(MetadataSpan block, FdAddress fd, MapKind kind,
   inode.signature = kInodeSignature;
   inode.fd = fd.raw();
   if (hint && (is_bare || inode.generation == 0)) inode.generation = hint->generation;
-  if (hint && !IsKnownType(inode.type_value)) inode.type_value = hint->type;
-  if (!IsKnownType(inode.type_value)) inode.set_type(InodeType::kFile);
+  if (hint && !IsKnown(inode.type())) inode.type_value = hint->type;
+  if (!IsKnown(inode.type())) inode.set_type(InodeType::kFile);
   const bool keeps_units = inode.type() == InodeType::kDirectory &&
                            kind == MapKind::kPointerBlocks && inode.block_bytes == kSubBlockBytes;
   if (inode.map_kind() != kind || !keeps_units) {

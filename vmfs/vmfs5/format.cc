@@ -14,23 +14,6 @@ namespace {
 constexpr uint64_t kClusterBitmapBytesMax = 0x1f0;
 constexpr uint32_t kClustersPerGroupMax = 4096;
 
-bool IsKnownType(uint32_t type) {
-  return type >= static_cast<uint32_t>(InodeType::kDirectory) &&
-         type <= static_cast<uint32_t>(InodeType::kRawDeviceMap);
-}
-
-bool IsKnownMapKind(MapKind kind) {
-  switch (kind) {
-    case MapKind::kFileBlocks:
-    case MapKind::kSubBlocks:
-    case MapKind::kPointerBlocks:
-    case MapKind::kPb2:
-    case MapKind::kDoubleIndirect:
-    case MapKind::kInline: return true;
-  }
-  return false;
-}
-
 }  // namespace
 
 base::Status CheckSuperblock(const Superblock& superblock) {
@@ -153,12 +136,12 @@ base::Result<Descriptor> DecodeDescriptor(std::span<const std::byte> bytes, FdAd
     return CorruptError("descriptor {:#x}: holds address {:#x}", expected.raw(),
                         uint32_t{metadata.fd});
   }
-  if (!IsKnownType(metadata.type_value)) {
+  if (!IsKnown(metadata.type())) {
     return CorruptError("descriptor {:#x}: type {}", expected.raw(), uint32_t{metadata.type_value});
   }
   // A raw device map has a disk's length and nothing of its own to read.
   const bool has_map = metadata.type() != InodeType::kRawDeviceMap;
-  if (has_map && !IsKnownMapKind(metadata.map_kind())) {
+  if (has_map && !IsKnown(metadata.map_kind())) {
     return CorruptError("descriptor {:#x}: map kind {:#x}", expected.raw(),
                         uint32_t{metadata.map_kind_value});
   }
@@ -186,7 +169,7 @@ base::Result<std::optional<DirectoryName>> DecodeRecord(std::span<const std::byt
   if (!entry.target.is_valid()) {
     return CorruptError("directory record: address {:#x} is no descriptor's", uint32_t{record.fd});
   }
-  if (!IsKnownType(record.type_value)) {
+  if (!IsKnown(static_cast<InodeType>(uint32_t{record.type_value}))) {
     return CorruptError("directory record: type {}", uint32_t{record.type_value});
   }
   if (entry.name.empty() || end == record.name.end() || entry.name.find('/') != std::string::npos) {
