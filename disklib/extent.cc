@@ -155,6 +155,10 @@ class ZeroExtent : public Extent {
 
 }  // namespace
 
+Task<Status> Extent::Release(uint64_t, uint64_t) {
+  return RefuseStatus(Code::kUnsupported, "release: the extent has no grains to give back");
+}
+
 std::unique_ptr<Extent> MakeFlatExtent(std::unique_ptr<Object> object, FlatExtentOptions options) {
   return std::make_unique<FlatExtent>(std::move(object), options);
 }

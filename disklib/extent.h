@@ -15,6 +15,7 @@
 #include "fs/base/block_device.h"
 #include "fs/base/result.h"
 #include "fs/base/task.h"
+#include "fs/fds/grain_map.h"
 
 namespace disklib {
 
@@ -37,14 +38,30 @@ class Extent {
   // The whole extent as a piece of a file.
   virtual FlatRange flat_range() const { return {}; }
 
+  // What a sparse extent holds; null: the extent holds all of its range itself.
+  virtual fds::GrainMap* grain_map() { return nullptr; }
+
+  // The file in which the map's runs of data lie, for whoever reads them without asking; null when
+  // they have to be read through the extent.
+  virtual Object* grain_object() { return nullptr; }
+
+  // A sparse extent's Read answers zeros for what it does not hold. Its Write takes any range
+  // inside grains that hold data, and elsewhere whole grains (or up to the extent's end): it
+  // allocates them, stores the bytes and shows them in the map at once; they last from the next
+  // Sync. The caller sees to it that a grain is not written twice at a time before it holds data.
   // Errors: kIo and its kin, kNotPermitted (NOACCESS), kReadOnly (RDONLY, ZERO, opened to read),
-  // kNoSpace.
+  // kNoSpace, kCorrupt (a table that cannot be).
   virtual base::Task<base::Result<uint64_t>> Read(base::IoRequest request) = 0;
   virtual base::Task<base::Result<uint64_t>> Write(base::IoRequest request) = 0;
 
   // Makes a range read as zeros; with `may_unmap`, gives its space back where the disk is thin.
+  // Sparse extents: whole grains, or up to the end; without a zero state they store zeros.
   virtual base::Task<base::Status> WriteZeroes(uint64_t offset_bytes, uint64_t length_bytes,
                                                bool may_unmap) = 0;
+
+  // Forgets whole grains of a sparse extent: they read from below again, and their space goes back.
+  // Error kUnsupported: not a sparse extent, or one that is written once.
+  virtual base::Task<base::Status> Release(uint64_t offset_bytes, uint64_t length_bytes);
 
   // Where data or a hole is next, from `offset_bytes`; the extent's size when there is none.
   virtual base::Task<base::Result<uint64_t>> Seek(fss::SeekKind kind, uint64_t offset_bytes) = 0;
