@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "fs/base/log.h"
+#include "fs/daemon/disk_actions.h"
 #include "fs/daemon/host_paths.h"
 #include "fs/daemon/thread_call.h"
 
@@ -283,7 +284,7 @@ Daemon::Shown* Daemon::FindShown(std::string_view name) {
 // Paths come as seen from the mount point; the volume wants its own.
 base::Task<base::Result<Json>> Daemon::HandleDisk(Json& request, disklib::Progress& caller) {
   Shown* shown = nullptr;
-  for (const char* key : {"disk", "to"}) {
+  for (const char* key : kDiskPathKeys) {
     const std::optional<std::string> given = StringOf(request, key);
     if (!given) continue;
     std::string_view path = *given;

@@ -37,10 +37,8 @@ class DiskService {
 
   disklib::Lib& lib() { return lib_; }
 
-  // Runs {"action": "create"|"info"|"rename"|"delete"|"extend", "disk": PATH, …}; paths start at
-  // the volume's root. `progress` may be null. Errors: kInvalidArgument for a request without
-  // sense, kBusy naming the holder, kInterrupted (stopped by `progress`, or the volume is being
-  // closed), those of the operation.
+  // Runs a request (`disk_actions.h`). Errors: those of RunDiskAction; kInterrupted also when the
+  // volume is being closed.
   base::Task<base::Result<Json>> Handle(Json& request, disklib::Progress* progress);
 
   // An operation that is under way: "disk create vm/vm.vmdk"; empty: none.
@@ -55,12 +53,6 @@ class DiskService {
 
  private:
   class Stoppable;
-
-  base::Task<base::Result<Json>> Run(Json& request, disklib::Progress* progress);
-  base::Task<base::Result<Json>> Create(Json& request, disklib::Progress* progress);
-  base::Task<base::Result<Json>> Info(Json& request);
-  base::Task<base::Result<Json>> Rename(Json& request);
-  base::Task<base::Result<Json>> Extend(Json& request, disklib::Progress* progress);
 
   base::Executor& executor_;
   base::AsyncCondition running_changed_;

@@ -1,162 +1,16 @@
 // `strata disk create|info|rename|delete|extend`: virtual disks, on mounted and unmounted volumes.
-#include <algorithm>
-#include <filesystem>
 #include <memory>
-#include <optional>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include "disklib/disk_size.h"
 #include "fs/daemon/commands/command_line.h"
-#include "fs/daemon/commands/progress.h"
-#include "fs/daemon/commands/volume_task.h"
-#include "fs/daemon/control_client.h"
-#include "fs/daemon/disk_service.h"
-#include "fs/daemon/mount_point.h"
+#include "fs/daemon/commands/disk_request.h"
 
 namespace stratad {
 namespace {
-
-// Where a disk is.
-struct DiskPlace {
-  std::string mount_point;  // its daemon is asked; empty: the disk is on no mount
-  std::string target;       // this volume is opened here; empty: the disk is in a host folder
-  std::string path;         // from the mount point, from the volume's root, or absolute
-
-  bool in_host_folder() const { return mount_point.empty() && target.empty(); }
-};
-
-base::Result<DiskPlace> FindPlace(const std::string& text) {
-  const TargetPath at = ParseTargetPath(text);
-  if (at.target != text) return DiskPlace{{}, at.target, at.path};
-  std::error_code error;
-  const std::filesystem::path given = std::filesystem::absolute(text, error).lexically_normal();
-  const std::filesystem::path folder = std::filesystem::canonical(given.parent_path(), error);
-  if (error) return base::ErrnoError(error.value(), text);
-  const std::string full = folder / given.filename();
-  TRY(const std::vector<MountEntry> table, ReadMountTable());
-  const std::string mount_point = MountContaining(table, full);
-  if (mount_point.empty()) return DiskPlace{{}, {}, full};
-  return DiskPlace{mount_point, {}, full.substr(mount_point.size() + 1)};
-}
-
-// "/a/b/x.vmdk" and "/a/c/y.vmdk" -> "/a": the folder that serves as their datastore.
-std::string CommonFolder(const std::string& first, const std::string& second) {
-  size_t end = 0;
-  for (size_t i = 0; i < std::min(first.size(), second.size()) && first[i] == second[i]; ++i) {
-    if (first[i] == '/') end = i;
-  }
-  return end == 0 ? "/" : first.substr(0, end);
-}
-
-// Nobody caches an unmounted volume.
-class NobodyListens final : public ChangeListener {
- public:
-  void NameChanged(fss::InodeNumber, std::string_view) override {}
-
-  void ContentChanged(fss::InodeNumber) override {}
-};
-
-class DiskTask final : public VolumeTask {
- public:
-  explicit DiskTask(Json request) : request_(std::move(request)) {}
-
-  base::Task<base::Status> Run(base::UringExecutor& executor, Datastore& datastore) override {
-    NobodyListens nobody;
-    fss::NewInode owner;
-    owner.mode = 0600;
-    owner.uid = geteuid();
-    owner.gid = getegid();
-    DiskService service(executor, datastore.file_system(), nobody, owner);
-    ProgressBar bar("disk");
-    base::Result<Json> answer = co_await service.Handle(request_, &bar);
-    const base::Status closed = co_await service.Close();
-    if (!answer) co_return answer.error();
-    answer_ = std::move(*answer);
-    co_return closed;
-  }
-
-  const Json& answer() const { return answer_; }
-
- private:
-  Json request_;
-  Json answer_;
-};
-
-// The processes that have the disk or one of its files open through the mount.
-std::string DescribeDiskUsers(ControlClient& client, const DiskPlace& place) {
-  Json request = Json::object();
-  request["command"] = "disk";
-  request["action"] = "info";
-  request["disk"] = place.path;
-  const base::Result<Json> info = client.Ask(request);
-  if (!info) return {};
-  std::string_view folder = place.path;
-  const std::string inner = StringOf(*info, "disk").value_or("");
-  folder.remove_suffix(std::min(folder.size(), inner.size()));
-  while (folder.ends_with('/')) folder.remove_suffix(1);
-  const std::string label(folder.substr(folder.rfind('/') + 1));
-  std::string text = DescribeUsers(place.mount_point + "/devices/vdisks/" + label + "/" + inner);
-  std::vector<std::string> files{inner};
-  for (const Json& extent : info->value("extents", Json::array())) {
-    files.push_back(StringOf(extent, "path").value_or(""));
-  }
-  for (const std::string& file : files) {
-    const std::string users = DescribeUsers(place.mount_point + "/volumes/" + label + "/" + file);
-    if (!users.empty()) text += (text.empty() ? "" : ", ") + users;
-  }
-  return text;
-}
-
-base::Result<Json> AskDaemon(const DiskPlace& place, Json request) {
-  request["command"] = "disk";
-  TRY(ControlClient client, ControlClient::ConnectToMount(place.mount_point));
-  base::Result<Json> answer = base::Code::kInternal;
-  {
-    ProgressBar bar("disk");
-    answer = client.Ask(request, &bar);
-  }
-  if (answer || answer.error().code() != base::Code::kBusy) return answer;
-  const std::string users = DescribeDiskUsers(client, place);
-  if (users.empty()) return answer;
-  return base::Error(base::Code::kBusy, answer.error().message() + "; used by " + users);
-}
-
-base::Result<Json> RunHere(const DiskPlace& place, Json request) {
-  std::string target = place.target;
-  if (place.in_host_folder()) {
-    const std::string folder =
-        CommonFolder(place.path, StringOf(request, "to").value_or(place.path));
-    for (const char* key : {"disk", "to"}) {
-      const std::optional<std::string> path = StringOf(request, key);
-      if (path) request[key] = path->substr(folder.size());
-    }
-    target = "posix:" + folder;
-  }
-  const bool reads = StringOf(request, "action") == "info";
-  DiskTask task(std::move(request));
-  TRY_STATUS(RunOnVolume({target}, reads ? Access::kRead : Access::kWrite, task));
-  return task.answer();
-}
-
-base::Result<Json> RunRequest(Json request, const std::string& disk, const std::string& to) {
-  TRY(const DiskPlace place, FindPlace(disk));
-  request["disk"] = place.path;
-  if (!to.empty()) {
-    TRY(const DiskPlace other, FindPlace(to));
-    if (other.mount_point != place.mount_point || other.target != place.target) {
-      return base::Error(base::Code::kCrossDevice, to + ": lies on another volume");
-    }
-    request["to"] = other.path;
-  }
-  CatchInterrupts();
-  return place.mount_point.empty() ? RunHere(place, std::move(request))
-                                   : AskDaemon(place, std::move(request));
-}
 
 void PrintInfo(const Json& info) {
   const auto text = [&info](const char* key) { return StringOf(info, key).value_or(""); };
@@ -197,7 +51,9 @@ int RunAction(const std::string& action, const DiskArguments& arguments) {
     request["adapter"] = arguments.adapter;
     request["layout"] = arguments.layout;
   }
-  base::Result<Json> answer = RunRequest(std::move(request), arguments.disk, arguments.to);
+  request["disk"] = arguments.disk;
+  if (!arguments.to.empty()) request["to"] = arguments.to;
+  base::Result<Json> answer = RunDiskRequest(std::move(request));
   if (!answer) return PrintError("disk " + action, answer.error());
   if (action != "info") return kExitOk;
   answer->erase("ok");

@@ -1,0 +1,53 @@
+// The verbs of `strata disk`, from JSON to disklib and back: one function per verb, one table.
+//
+// A request is {"action": VERB, "disk": PATH, …}; paths start at the volume's root. What each verb
+// takes and answers stands in fs/README.md, "Disk requests". Thread rule: the executor of the Lib.
+// Place in the stack: between the control socket (or a program that opened the volume itself) and
+// disklib.
+#pragma once
+
+#include <array>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "disklib/disk_info.h"
+#include "disklib/lib.h"
+#include "disklib/new_extents.h"
+#include "fs/base/result.h"
+#include "fs/base/task.h"
+#include "fs/daemon/json.h"
+
+namespace stratad {
+
+// The members of a request that are paths: whoever passes a request on translates all of them.
+inline constexpr std::array<const char*, 4> kDiskPathKeys = {"disk", "to", "parent", "other"};
+
+// Whether a verb leaves the volume as it is, so that a read-only one serves.
+bool DiskActionOnlyReads(const Json& request);
+
+// Runs a request. `progress` may be null. Errors: kInvalidArgument for a request without sense,
+// kBusy naming the holder, kInterrupted (stopped by `progress`), those of the operation.
+base::Task<base::Result<Json>> RunDiskAction(disklib::Lib& lib, Json& request,
+                                             disklib::Progress* progress);
+
+// --- for the verbs' files
+
+using DiskAction = base::Task<base::Result<Json>> (*)(disklib::Lib& lib, Json& request,
+                                                      disklib::Progress* progress);
+
+struct DiskVerb {
+  std::string_view name;
+  DiskAction run;
+  bool only_reads;
+};
+
+base::Error Senseless(const std::string& text);
+
+// A path member without its leading '/'. Errors: kInvalidArgument when it is not there.
+base::Result<std::string> PathIn(const Json& request, const char* key);
+
+// "format" as a way to take space. Absent: nothing. Errors: kInvalidArgument for an unknown word.
+base::Result<std::optional<disklib::Provisioning>> ProvisioningIn(const Json& request);
+
+}  // namespace stratad
