@@ -69,8 +69,11 @@ int RunProgram(std::vector<std::string> words) {
 
 bool UsesMount(const stdfs::path& link, const std::string& mount_point) {
   std::error_code error;
-  const stdfs::path target = stdfs::read_symlink(link, error);
-  return !error && LiesIn(target.string(), mount_point);
+  std::string target = stdfs::read_symlink(link, error).string();
+  // The kernel says so also of a file whose name it was merely told to look up again.
+  constexpr std::string_view kDeleted = " (deleted)";
+  if (target.ends_with(kDeleted)) target.resize(target.size() - kDeleted.size());
+  return !error && LiesIn(target, mount_point);
 }
 
 bool ProcessUses(const stdfs::path& process, const std::string& mount_point) {
