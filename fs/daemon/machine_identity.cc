@@ -1,14 +1,12 @@
 #include "fs/daemon/machine_identity.h"
 
-#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <string>
 
-#include <openssl/hmac.h>
-
+#include "fs/base/digest.h"
 #include "fs/daemon/host_paths.h"
 
 namespace stratad {
@@ -22,17 +20,9 @@ std::string FirstLine(const char* path) {
   return line;
 }
 
-base::Result<base::Uuid> Hash(const std::string& id) {
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
-  unsigned int digest_bytes = 0;
-  const unsigned char* made =
-      HMAC(EVP_sha256(), kKey.data(), static_cast<int>(kKey.size()),
-           reinterpret_cast<const unsigned char*>(id.data()), id.size(), digest.data(),
-           &digest_bytes);
+base::Uuid Hash(const std::string& id) {
+  const std::array<std::byte, 32> digest = base::KeyedDigest(kKey, id);
   base::Uuid uuid;
-  if (made == nullptr || digest_bytes < sizeof(uuid.bytes)) {
-    return base::Error(base::Code::kInternal, "hash the machine's id: failed");
-  }
   std::memcpy(uuid.bytes.data(), digest.data(), sizeof(uuid.bytes));
   return uuid;
 }
