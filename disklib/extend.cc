@@ -142,6 +142,11 @@ Task<Status> ExtendChain(Lib& lib, Chain& chain, ExtendOptions options, Progress
   Growth growth;
   CO_TRY(growth.extents,
          PlanExtend(chain.top().descriptor(), NameOf(chain.name()), size_bytes / kSectorBytes));
+  const ExtentType last_type = chain.top().descriptor().extents.back().type;
+  if (last_type != ExtentType::kFlat && last_type != ExtentType::kVmfs) {
+    co_return Error(Code::kUnsupported, fmt::format("extend {}: {} extents are not grown yet",
+                                                    chain.name(), NameOf(last_type)));
+  }
   if (size_bytes == chain.size_bytes()) {
     // At most the last step of an earlier run is missing.
     CO_TRY_STATUS(co_await FinishExtents(lib.backend(), chain.name()));

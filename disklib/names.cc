@@ -99,6 +99,14 @@ Result<std::string> ResolveName(std::string_view folder, std::string_view name) 
   return fmt::format("{}", fmt::join(parts, "/"));
 }
 
+std::string RelativeName(std::string_view folder, std::string_view path) {
+  const std::string_view own_folder = FolderOf(path);
+  const bool is_below = folder.empty() || own_folder == folder ||
+                        (own_folder.starts_with(folder) && own_folder[folder.size()] == '/');
+  if (is_below) return std::string(path.substr(folder.empty() ? 0 : folder.size() + 1));
+  return fmt::format("../{}", RelativeName(FolderOf(folder), path));
+}
+
 Status CheckDiskPath(std::string_view path) {
   TRY(const std::string normalised, ResolveName("", path));
   const std::string_view name = NameOf(normalised);

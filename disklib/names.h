@@ -33,6 +33,10 @@ std::string JoinPath(std::string_view folder, std::string_view name);
 // kNameTooLong.
 base::Result<std::string> ResolveName(std::string_view folder, std::string_view name);
 
+// The name by which a descriptor in `folder` calls `path`, both of one datastore: "vm.vmdk" in the
+// same folder, else "../base/base.vmdk". ResolveName(folder, …) leads back.
+std::string RelativeName(std::string_view folder, std::string_view path);
+
 // Whether `path` may name a new disk: normalised, ends in ".vmdk" with something before it, and the
 // names derived from it fit in 127 bytes. Errors: kNameInvalid, kNameTooLong, kNotPermitted.
 base::Status CheckDiskPath(std::string_view path);

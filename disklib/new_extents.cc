@@ -20,12 +20,24 @@ using base::Task;
 constexpr uint64_t kAllocateStepBytes = uint64_t{1} << 30;
 constexpr uint64_t kZeroStepBytes = uint64_t{16} << 20;
 
+std::string_view WordOf(const NewExtent& extent) {
+  if (!extent.sparse) return "flat";
+  switch (*extent.sparse) {
+    case SparseKind::kHosted: return "hosted";
+    case SparseKind::kVmfsSparse: return "vmfsSparse";
+    case SparseKind::kSeSparse: return "seSparse";
+  }
+  return "flat";
+}
+
 // The text of an intent: enough to tell a run of the same operation from any other.
 std::string IntentText(const NewExtentsPlan& plan) {
   std::string text = fmt::format("# Strata: files being made for {}\nprovisioning {}\n",
                                  NameOf(plan.descriptor_path), NameOf(plan.provisioning));
+  if (plan.grain_bytes != 0) text += fmt::format("grain {}\n", plan.grain_bytes);
+  if (!plan.content.empty()) text += fmt::format("content {}\n", plan.content);
   for (const NewExtent& extent : plan.extents) {
-    text += fmt::format("{} {}\n", extent.size_bytes, extent.path);
+    text += fmt::format("{} {} {}\n", WordOf(extent), extent.size_bytes, extent.path);
   }
   return text;
 }
@@ -38,20 +50,37 @@ Task<Status> TakeSpace(Object& object, uint64_t offset_bytes, uint64_t length_by
   co_return base::Ok();
 }
 
+Task<Status> Prepare(Object& object, const NewExtent* extent, const NewExtentsPlan* plan,
+                     Provisioning provisioning, Progress* progress) {
+  if (extent->sparse) {
+    co_return Error(Code::kUnsupported,
+                    fmt::format("sparse extents of grain {} are not made yet", plan->grain_bytes));
+  }
+  CO_TRY_STATUS(co_await Provision(object, 0, extent->size_bytes, provisioning, progress));
+  CO_TRY_STATUS(co_await object.Sync(/*data_only=*/false));
+  co_return base::Ok();
+}
+
 // Makes one extent under its unfinished name, durable.
 Task<Status> MakeUnfinished(ObjectBackend& backend, const NewExtent* extent,
-                            Provisioning provisioning, Progress* progress) {
+                            const NewExtentsPlan* plan, Provisioning provisioning,
+                            Progress* progress) {
   const std::string path = UnfinishedPath(extent->path);
   CO_TRY_STATUS(co_await RemoveIfThere(backend, path));
   CO_TRY_STATUS(co_await backend.Create(path));
-  if (provisioning == Provisioning::kThin) {
+  if (!extent->sparse && provisioning == Provisioning::kThin) {
     CO_TRY_STATUS(co_await backend.Resize(path, extent->size_bytes));
   }
   CO_TRY(const std::unique_ptr<Object> object, co_await backend.Open(path, fss::OpenMode::kWrite));
-  Status status = co_await Provision(*object, 0, extent->size_bytes, provisioning, progress);
-  if (status) status = co_await object->Sync(/*data_only=*/false);
+  const Status status = co_await Prepare(*object, extent, plan, provisioning, progress);
   const Status closed = co_await object->Close();
-  co_return status ? closed : status;
+  if (!status) co_return status.error().Within(fmt::format("create {}", extent->path));
+  co_return closed;
+}
+
+// A sparse file's length follows from what was filled in.
+bool IsAsMade(const NewExtent& extent, const ObjectInfo& info) {
+  return extent.sparse || info.size_bytes == extent.size_bytes;
 }
 
 // The extents that stand under their final names already, made by an earlier run.
@@ -62,7 +91,7 @@ Task<Status> FindFinished(ObjectBackend& backend, NewExtentsPlan& plan,
     const Result<ObjectInfo> info = co_await backend.GetInfo(extent.path);
     if (!info && info.error().code() != Code::kNotFound) co_return info.error();
     finished.push_back(info.has_value());
-    if (info && (!has_intent || info->size_bytes != extent.size_bytes)) {
+    if (info && (!has_intent || !IsAsMade(extent, *info))) {
       co_return Error(Code::kExists, fmt::format("create {}: {} is in the way",
                                                  plan.descriptor_path, extent.path));
     }
@@ -70,13 +99,23 @@ Task<Status> FindFinished(ObjectBackend& backend, NewExtentsPlan& plan,
   co_return base::Ok();
 }
 
-Task<Status> MakeAllUnfinished(ObjectBackend& backend, NewExtentsPlan& plan, Progress* progress) {
-  const std::string intent = IntentText(plan);
-  const std::string intent_path = UnfinishedPath(plan.descriptor_path);
-  CO_TRY_STATUS(co_await backend.ReplaceContents(intent_path, intent));
-  for (const NewExtent& extent : plan.extents) {
-    CO_TRY_STATUS(co_await MakeUnfinished(backend, &extent, plan.provisioning, progress));
+Task<Status> MakeAllUnfinished(ObjectBackend& backend, NewExtentsPlan& plan, Progress* progress,
+                               ExtentFiller* filler) {
+  // An extent that holds its descriptor is complete with one rename: it needs no intent.
+  if (plan.embedded.empty()) {
+    const std::string intent = IntentText(plan);
+    const std::string intent_path = UnfinishedPath(plan.descriptor_path);
+    CO_TRY_STATUS(co_await backend.ReplaceContents(intent_path, intent));
   }
+  // A filler writes all there is to write: zeros first would be written twice.
+  const bool zeros_later =
+      filler != nullptr && plan.provisioning == Provisioning::kEagerZeroedThick;
+  const Provisioning provisioning = zeros_later ? Provisioning::kZeroedThick : plan.provisioning;
+  for (const NewExtent& extent : plan.extents) {
+    CO_TRY_STATUS(co_await MakeUnfinished(backend, &extent, &plan, provisioning,
+                                          filler == nullptr ? progress : nullptr));
+  }
+  if (filler != nullptr) CO_TRY_STATUS(co_await filler->Fill(plan, progress));
   CO_TRY_STATUS(co_await backend.SyncNames());
   co_return base::Ok();
 }
@@ -126,18 +165,20 @@ Task<Status> Provision(Object& object, uint64_t offset_bytes, uint64_t length_by
 }
 
 Task<Result<bool>> HasIntent(ObjectBackend& backend, NewExtentsPlan& plan) {
+  if (!plan.embedded.empty()) co_return false;
   const std::string path = UnfinishedPath(plan.descriptor_path);
   const Result<std::string> text = co_await ReadObject(backend, path, kDescriptorReadBytesMax);
   if (!text && text.error().code() != Code::kNotFound) co_return text.error();
   co_return text&&* text == IntentText(plan);
 }
 
-Task<Status> MakeExtents(ObjectBackend& backend, NewExtentsPlan& plan, Progress* progress) {
+Task<Status> MakeExtents(ObjectBackend& backend, NewExtentsPlan& plan, Progress* progress,
+                         ExtentFiller* filler) {
   std::vector<bool> finished;
   CO_TRY_STATUS(co_await FindFinished(backend, plan, finished));
   // Renaming begins when all are complete: with one renamed, there is nothing left to fill.
   if (std::find(finished.begin(), finished.end(), true) == finished.end()) {
-    const Status made = co_await MakeAllUnfinished(backend, plan, progress);
+    const Status made = co_await MakeAllUnfinished(backend, plan, progress, filler);
     if (!made) {
       co_await RemoveUnfinished(backend, plan);
       co_return made.error();

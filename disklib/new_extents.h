@@ -7,12 +7,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "disklib/disk_info.h"
 #include "disklib/object_backend.h"
+#include "disklib/sparse/sparse_extent.h"
 #include "fs/base/result.h"
 #include "fs/base/task.h"
 
@@ -29,18 +31,33 @@ class Progress {
 struct NewExtent {
   std::string path;
   uint64_t size_bytes = 0;
+  std::optional<SparseKind> sparse = std::nullopt;  // unset: flat
 };
 
 struct NewExtentsPlan {
   std::string descriptor_path;
   std::vector<NewExtent> extents;
   Provisioning provisioning = Provisioning::kThin;
+  uint64_t grain_bytes = 0;   // of sparse extents; 0: the format's default
+  bool all_tables = false;    // of sparse extents
+  std::string embedded = {};  // a descriptor that stands inside the only extent; empty: none
+  std::string content = {};   // what is filled in, in one line; empty: zeros
 };
 
-// Makes all of them. Errors: kExists naming a file in the way, kNoSpace, kInterrupted, kIo; on an
-// error that is no cut, nothing stays behind. `progress` may be null.
+// Writes content into extents that were made and have no final name yet.
+class ExtentFiller {
+ public:
+  virtual ~ExtentFiller() = default;
+
+  // Fills the files at `UnfinishedPath` of the plan's extents and makes them durable. Thin and
+  // sparse ones hold nothing, others have their space. Errors end the operation.
+  virtual base::Task<base::Status> Fill(NewExtentsPlan& plan, Progress* progress) = 0;
+};
+
+// Makes all of them. Errors: kExists naming a file in the way, kNoSpace, kInterrupted, kTooLarge,
+// kIo; on an error that is no cut, nothing stays behind. `progress` and `filler` may be null.
 base::Task<base::Status> MakeExtents(ObjectBackend& backend, NewExtentsPlan& plan,
-                                     Progress* progress);
+                                     Progress* progress, ExtentFiller* filler = nullptr);
 
 // Forgets the intent: the descriptor that names the extents is durable.
 base::Task<base::Status> FinishExtents(ObjectBackend& backend, std::string_view descriptor_path);

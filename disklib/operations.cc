@@ -5,7 +5,6 @@
 
 #include <fmt/format.h>
 
-#include "disklib/disk_size.h"
 #include "disklib/names.h"
 #include "fs/base/log.h"
 
@@ -17,32 +16,6 @@ using base::Error;
 using base::Result;
 using base::Status;
 using base::Task;
-
-// The shape of a fresh disk as files to make.
-NewExtentsPlan PlanExtents(std::string_view path, const Descriptor& descriptor,
-                           Provisioning provisioning) {
-  NewExtentsPlan plan{
-      .descriptor_path = std::string(path), .extents = {}, .provisioning = provisioning};
-  for (const ExtentLine& line : descriptor.extents) {
-    plan.extents.push_back({.path = JoinPath(FolderOf(path), line.file_name),
-                            .size_bytes = line.sector_count * kSectorBytes});
-  }
-  return plan;
-}
-
-// Nothing may stand under the name of a new disk, but what a cut run of the same left.
-Task<Status> CheckNameFree(ObjectBackend& backend, NewExtentsPlan& plan) {
-  const std::string_view path = plan.descriptor_path;
-  CO_TRY(const bool exists, co_await Exists(backend, path));
-  if (exists) co_return Error(Code::kExists, fmt::format("create {}: exists already", path));
-  const std::string deleted_path = DeletedPath(path);
-  CO_TRY(const bool is_being_deleted, co_await Exists(backend, deleted_path));
-  if (!is_being_deleted) co_return base::Ok();
-  co_return Error(Code::kExists,
-                  fmt::format("create {}: an unfinished delete of the same name is in the way: "
-                              "delete {} again first",
-                              path, path));
-}
 
 // What DeleteDisk works on: a disk, or what a cut delete left of one.
 struct Deletion {
@@ -85,31 +58,6 @@ Task<Status> RemoveParts(Lib& lib, LoadedDescriptor& loaded, std::string_view pa
 }
 
 }  // namespace
-
-Task<Status> CreateDisk(Lib& lib, std::string_view path, NewDisk disk, Progress* progress) {
-  CO_TRY_STATUS(CheckDiskPath(path));
-  CO_TRY(disk.size_bytes, CheckDiskSize(disk.size_bytes));
-  if (!IsAdapterType(disk.adapter_type)) {
-    co_return Error(Code::kInvalidArgument,
-                    fmt::format("create {}: unknown adapter type {}", path, disk.adapter_type));
-  }
-  const Descriptor descriptor = MakeDescriptor(NameOf(path), disk, lib.executor().random());
-  CO_TRY(const std::string text, WriteDescriptor(descriptor));
-  CO_TRY(const Lib::PathHold hold, lib.HoldPath(path));
-  NewExtentsPlan plan = PlanExtents(path, descriptor, disk.provisioning);
-  CO_TRY(const bool has_intent, co_await HasIntent(lib.backend(), plan));
-  CO_TRY(const bool exists, co_await Exists(lib.backend(), path));
-  // With both there, the run before was cut at its last step.
-  if (!has_intent || !exists) {
-    CO_TRY_STATUS(co_await CheckNameFree(lib.backend(), plan));
-    CO_TRY_STATUS(co_await MakeExtents(lib.backend(), plan, progress));
-    CO_TRY_STATUS(co_await lib.backend().ReplaceContents(path, text));
-  }
-  CO_TRY_STATUS(co_await FinishExtents(lib.backend(), path));
-  base::LogInfo("disklib", "created disk={} bytes={} provisioning={}", path, disk.size_bytes,
-                NameOf(disk.provisioning));
-  co_return base::Ok();
-}
 
 Task<Status> DeleteDisk(Lib& lib, std::string_view path) {
   CO_TRY(const std::string plain_path, ResolveName("", path));

@@ -1,4 +1,5 @@
-// What is done to whole disks: create, rename, delete, extend. The verbs of `strata disk`.
+// What is done to whole disks: rename, delete, extend; create is `new_link.h`. The verbs of
+// `strata disk`.
 //
 // Each is safe to cut at any point and to run again: afterwards the disk is absent, old or new, and
 // the second run finishes what the first began (disklib/FORMAT.md, "Operations"). Each refuses a
@@ -13,19 +14,12 @@
 
 #include "disklib/chain.h"
 #include "disklib/lib.h"
-#include "disklib/new_disk.h"
 #include "disklib/new_extents.h"
+#include "disklib/new_link.h"
 #include "fs/base/result.h"
 #include "fs/base/task.h"
 
 namespace disklib {
-
-// Makes a fresh disk that reads as zeros. `disk.size_bytes` is rounded up to a sector; `progress`
-// may be null. Sizes from text: `ParseDiskSize` (`disk_size.h`). Errors: kInvalidArgument (size
-// zero, unknown adapter type), kTooLarge, kNameInvalid, kNameTooLong, kExists naming what is in the
-// way, kNoSpace, kInterrupted, kReadOnly, kIo.
-base::Task<base::Status> CreateDisk(Lib& lib, std::string_view path, NewDisk disk,
-                                    Progress* progress);
 
 // Renames the descriptor and every extent that follows its name, also into another folder.
 // Errors: kNotFound, kExists, kBusy naming the holder, kUnsupported (other kinds of disks, a child,
