@@ -1,24 +1,41 @@
 // The program `strata`: one subcommand per task; `strata --help` lists them.
 //
 // Exit codes: 0 done, 1 failed, 2 the command line makes no sense, 4 fsck found problems.
-#include "fs/daemon/commands/command_line.h"
+//
+// Called by the name `vmkfstools` it takes the options of that program.
+#include <algorithm>
 
-int main(int argument_count, char** arguments) {
-  stratad::CommandLine line("The ESX storage stack for Linux: VMFS-6 volumes and virtual disks.");
+#include "fs/daemon/commands/command_line.h"
+#include "fs/daemon/commands/vmkfstools.h"
+
+namespace stratad {
+
+int RunStrata(std::vector<std::string> words) {
+  CommandLine line("The ESX storage stack for Linux: VMFS-6 volumes and virtual disks.");
   line.app.require_subcommand(1);
   line.app.set_version_flag("--version", std::string("strata ") + STRATA_VERSION);
-  stratad::AddMkfsCommand(line);
-  stratad::AddMountCommands(line);
-  stratad::AddStatusCommand(line);
-  stratad::AddFileCommands(line);
-  stratad::AddDiskCommands(line);
-  stratad::AddFsckCommand(line);
-  stratad::AddVolumeCommands(line);
-  stratad::AddDumpCommand(line);
+  AddMkfsCommand(line);
+  AddMountCommands(line);
+  AddStatusCommand(line);
+  AddFileCommands(line);
+  AddDiskCommands(line);
+  AddFsckCommand(line);
+  AddVolumeCommands(line);
+  AddDumpCommand(line);
   try {
-    line.app.parse(argument_count, arguments);
+    std::reverse(words.begin(), words.end());  // the parser takes them from the back
+    line.app.parse(words);
   } catch (const CLI::ParseError& error) {
-    return line.app.exit(error) == 0 ? stratad::kExitOk : stratad::kExitUsage;
+    return line.app.exit(error) == 0 ? kExitOk : kExitUsage;
   }
   return line.exit_code;
+}
+
+}  // namespace stratad
+
+int main(int argument_count, char** arguments) {
+  if (argument_count > 0 && stratad::IsVmkfstools(arguments[0])) {
+    return stratad::RunVmkfstools(argument_count, arguments);
+  }
+  return stratad::RunStrata(std::vector<std::string>(arguments + 1, arguments + argument_count));
 }

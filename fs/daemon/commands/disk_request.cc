@@ -48,7 +48,8 @@ class DiskTask final : public VolumeTask {
     owner.gid = getegid();
     DiskService service(executor, datastore.file_system(), nobody, owner);
     ProgressBar bar(options_.title);
-    base::Result<Json> answer = co_await service.Handle(request_, &bar);
+    disklib::Progress* const shown = options_.progress == nullptr ? &bar : options_.progress;
+    base::Result<Json> answer = co_await service.Handle(request_, shown);
     const base::Status closed = co_await service.Close();
     if (!answer) co_return answer.error();
     answer_ = std::move(*answer);
@@ -95,7 +96,7 @@ base::Result<Json> AskDaemon(const DiskPlace& place, Json request,
   base::Result<Json> answer = base::Code::kInternal;
   {
     ProgressBar bar(options.title);
-    answer = client.Ask(request, &bar);
+    answer = client.Ask(request, options.progress == nullptr ? &bar : options.progress);
   }
   if (answer || answer.error().code() != base::Code::kBusy) return answer;
   const std::string users = DescribeDiskUsers(client, place);

@@ -7,6 +7,7 @@
 
 #include <string>
 
+#include "disklib/new_extents.h"
 #include "fs/base/result.h"
 #include "fs/daemon/json.h"
 
@@ -28,7 +29,8 @@ base::Result<DiskPlace> FindDiskPlace(const std::string& text);
 // What a command line says beside the verb's own options.
 struct DiskRequestOptions {
   std::string datastore;  // host folders: names resolve inside this one; empty: the disks' folder
-  std::string title = "disk";  // of the progress bar
+  std::string title = "disk";             // of the progress bar
+  disklib::Progress* progress = nullptr;  // shown instead of a bar
 };
 
 // Translates the paths of `request` (`kDiskPathKeys`, as the user typed them), runs it with a

@@ -1,0 +1,191 @@
+#include <array>
+#include <cstdio>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "disklib/disk_size.h"
+#include "fs/daemon/commands/command_line.h"
+#include "fs/daemon/commands/disk_request.h"
+#include "fs/daemon/commands/progress.h"
+#include "fs/daemon/commands/vmkfstools.h"
+
+namespace stratad {
+namespace {
+
+// "Clone: 42% done." on one line of standard output.
+class PercentLine final : public disklib::Progress {
+ public:
+  explicit PercentLine(std::string_view verb) : verb_(verb) {}
+
+  bool Advance(uint64_t done_bytes, uint64_t total_bytes) override {
+    const double part =
+        total_bytes == 0 ? 1 : static_cast<double>(done_bytes) / static_cast<double>(total_bytes);
+    Show(static_cast<int>(part * 100));
+    return !Interrupted();
+  }
+
+  void Finish() {
+    Show(100);
+    fmt::print("\n");
+  }
+
+ private:
+  void Show(int percent) {
+    if (percent == percent_) return;
+    percent_ = percent;
+    fmt::print("\r{}: {}% done.", verb_, percent);
+    std::fflush(stdout);
+  }
+
+  const std::string_view verb_;
+  int percent_ = -1;
+};
+
+// What ESX calls a format, what we call it, and how it is announced.
+struct FormatWord {
+  std::string_view said;
+  std::string_view meant;
+  std::string_view announced;
+};
+
+constexpr std::array kFormatWords = {
+    FormatWord{"thin", "thin", "VMFS thin-provisioned"},
+    FormatWord{"zeroedthick", "zeroedthick", "VMFS zeroedthick"},
+    FormatWord{"thick", "zeroedthick", "VMFS zeroedthick"},
+    FormatWord{"eagerzeroedthick", "eagerzeroedthick", "VMFS eagerzeroedthick"},
+    FormatWord{"2gbsparse", "twoGbMaxExtentSparse", "sparse with 2GB maximum extent size"},
+    FormatWord{"sesparse", "seSparse", "VMFS space-efficient sparse"},
+    FormatWord{"vmfssparse", "vmfsSparse", "VMFS sparse"},
+    FormatWord{"monosparse", "monolithicSparse", "monolithic sparse"},
+    FormatWord{"monoflat", "monolithicFlat", "monolithic flat"},
+    FormatWord{"2gbflat", "twoGbMaxExtentFlat", "flat with 2GB maximum extent size"},
+    FormatWord{"streamoptimized", "streamOptimized", "stream-optimized"},
+};
+
+base::Result<FormatWord> FormatOf(const VmkArguments& arguments, std::string_view when_absent) {
+  const std::string_view said =
+      arguments.format.empty() ? when_absent : std::string_view(arguments.format);
+  for (const FormatWord& word : kFormatWords) {
+    if (word.said == said) return word;
+  }
+  return base::Error(base::Code::kInvalidArgument, fmt::format("unknown disk format \"{}\"", said));
+}
+
+Json Request(std::string_view action, const std::string& disk) {
+  Json request = Json::object();
+  request["action"] = action;
+  request["disk"] = disk;
+  return request;
+}
+
+// Runs a request whose answer says nothing.
+int Run(const std::string& what, Json request) {
+  const base::Result<Json> answer = RunDiskRequest(std::move(request));
+  return answer ? kExitOk : VmkFail(what, answer.error());
+}
+
+// The same with ESX's line of progress.
+int RunWithPercent(const std::string& what, std::string_view verb, Json request) {
+  PercentLine line(verb);
+  DiskRequestOptions options;
+  options.progress = &line;
+  const base::Result<Json> answer = RunDiskRequest(std::move(request), options);
+  if (!answer) return VmkFail(what, answer.error());
+  line.Finish();
+  return kExitOk;
+}
+
+int Create(const VmkArguments& arguments) {
+  const std::string what = "create virtual disk";
+  const base::Result<uint64_t> size = disklib::ParseDiskSize(arguments.value);
+  if (!size) return VmkFail(what, size.error());
+  const base::Result<FormatWord> format = FormatOf(arguments, "zeroedthick");
+  if (!format) return VmkFail(what, format.error());
+  Json request = Request("create", arguments.paths[0]);
+  request["size_bytes"] = *size;
+  request["format"] = format->meant;
+  request["adapter"] = arguments.adapter;
+  return RunWithPercent(what, "Create", std::move(request));
+}
+
+int Clone(const VmkArguments& arguments) {
+  const std::string what = "clone disk";
+  const base::Result<FormatWord> format = FormatOf(arguments, "zeroedthick");
+  if (!format) return VmkFail(what, format.error());
+  Json request = Request("clone", arguments.value);
+  request["to"] = arguments.paths[0];
+  request["format"] = format->meant;
+  request["native"] = !arguments.avoid_native_clone;
+  fmt::print("Destination disk format: {}\nCloning disk '{}'...\n", format->announced,
+             arguments.value);
+  return RunWithPercent(what, "Clone", std::move(request));
+}
+
+int Rename(const VmkArguments& arguments) {
+  Json request = Request("rename", arguments.value);
+  request["to"] = arguments.paths[0];
+  return Run("rename virtual disk", std::move(request));
+}
+
+int Delete(const VmkArguments& arguments) {
+  return Run("delete virtual disk", Request("delete", arguments.paths[0]));
+}
+
+int Extend(const VmkArguments& arguments) {
+  const std::string what = "extend virtual disk";
+  const base::Result<uint64_t> size = disklib::ParseDiskSize(arguments.value);
+  if (!size) return VmkFail(what, size.error());
+  Json request = Request("extend", arguments.paths[0]);
+  request["size_bytes"] = *size;
+  if (!arguments.format.empty()) {
+    const base::Result<FormatWord> format = FormatOf(arguments, "");
+    if (!format) return VmkFail(what, format.error());
+    request["format"] = format->meant;
+  }
+  return RunWithPercent(what, "Grow", std::move(request));
+}
+
+int Geometry(const VmkArguments& arguments) {
+  const base::Result<Json> info = RunDiskRequest(Request("info", arguments.paths[0]));
+  if (!info) return VmkFail("open virtual disk", info.error());
+  const Json geometry = info->value("geometry", Json::object());
+  fmt::print("Geometry information C/H/S is {}/{}/{}\n",
+             NumberOf(geometry, "cylinders").value_or(0), NumberOf(geometry, "heads").value_or(0),
+             NumberOf(geometry, "sectors").value_or(0));
+  return kExitOk;
+}
+
+int MakeFileSystem(const VmkArguments& arguments) {
+  if (arguments.value != "vmfs6") {
+    return VmkFail("create file system", base::Error(base::Code::kVersionUnsupported,
+                                                     "only vmfs6 is made, not " + arguments.value));
+  }
+  std::vector<std::string> words = {"mkfs"};
+  if (!arguments.label.empty()) words.insert(words.end(), {"--label", arguments.label});
+  words.push_back(arguments.paths[0]);
+  return RunStrata(std::move(words));
+}
+
+int QueryFileSystem(const VmkArguments& arguments) {
+  return PrintFileSystem(arguments.paths[0], arguments.human_readable);
+}
+
+}  // namespace
+
+std::vector<VmkOption> VmkOptions() {
+  return {
+      {"-c,--createvirtualdisk", "SIZE", 1, "da", Create, "Make a disk; -d, -a"},
+      {"-i,--clonevirtualdisk", "SRC", 1, "dN", Clone, "Copy SRC's whole chain to PATH; -d, -N"},
+      {"-E,--renamevirtualdisk", "OLD", 1, "", Rename, "Rename a disk and its files to PATH"},
+      {"-U,--deletevirtualdisk", nullptr, 1, "", Delete, "Remove a disk and its files"},
+      {"-X,--extendvirtualdisk", "SIZE", 1, "d", Extend, "Make a disk larger; -d eagerzeroedthick"},
+      {"-g,--geometry", nullptr, 1, "", Geometry, "Print cylinders/heads/sectors"},
+      {"-C,--createfs", "TYPE", 1, "S", MakeFileSystem, "Make a volume: vmfs6; -S"},
+      {"-P,--queryfs", nullptr, 1, "h", QueryFileSystem, "Describe a mounted volume; -h"},
+  };
+}
+
+}  // namespace stratad
