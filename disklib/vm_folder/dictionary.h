@@ -1,8 +1,8 @@
 // `Dictionary`: the text of .vmx and .vmsd files, `key = "value"` a line. Parser and line editor.
 //
 // Keys are compared without case; comments, blank lines, order and line ends stay as they were, and
-// only the lines that are set change (disklib/FORMAT.md, "Snapshots"). In a value `|22` stands for a
-// quote: two hex digits behind a bar. Thread rule: a plain value. Pure.
+// only the lines that are set change (disklib/FORMAT.md, "Snapshots"). In a value `|22` stands for
+// a quote: two hex digits behind a bar. Thread rule: a plain value. Pure.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// `SnapshotList`: the .vmsd file, the record of a VM's snapshots. Parser and writer, pure functions.
+// `SnapshotList`: the .vmsd file, the record of a VM's snapshots. Parser and writer. Pure.
 //
 // A snapshot names, for each disk, the link it froze: the disk as it was. Keys this program does
 // not know are kept; snapshots are numbered from 0 anew when the list is written

@@ -1,8 +1,8 @@
 // `Vmx`: the configuration of a VM, as far as it names virtual disks. Pure.
 //
 // A disk is attached at a node, "scsi0:0"; its keys are `scsi0:0.fileName`, `.present`,
-// `.deviceType`, `.mode`. Only the lines that change are rewritten (disklib/FORMAT.md, "Snapshots").
-// Thread rule: a plain value.
+// `.deviceType`, `.mode`. Only the lines that change are rewritten (disklib/FORMAT.md,
+// "Snapshots"). Thread rule: a plain value.
 #pragma once
 
 #include <string>
