@@ -221,7 +221,10 @@ base::Task<void> FuseServer::ServeAllocate(fuse_req_t request, OpenFile* open,
                                            fss::AllocateMode mode, uint64_t offset_bytes,
                                            uint64_t length_bytes) {
   const InFlight in_flight(*this);
-  const base::Status allocated = co_await open->file->Allocate(mode, offset_bytes, length_bytes);
+  base::Task<base::Status> allocation =
+      options_.writeback_cache ? open->file->AllocateKeepingTimes(mode, offset_bytes, length_bytes)
+                               : open->file->Allocate(mode, offset_bytes, length_bytes);
+  const base::Status allocated = co_await std::move(allocation);
   ReplyStatus(request, allocated);
 }
 

@@ -81,8 +81,10 @@ struct FuseOperations {
   static void SetAttributes(fuse_req_t request, fuse_ino_t inode, struct stat* wanted, int what,
                             fuse_file_info*) {
     FuseServer& server = ServerOf(request);
-    const uint64_t now_us = server.executor_.WallMicroseconds();
-    server.Spawn(server.ServeSetAttributes(request, inode, ChangeOf(*wanted, what, now_us)));
+    fss::AttributeChange change = ChangeOf(*wanted, what, server.executor_.WallMicroseconds());
+    // A kernel that delays writes sends every time that is to change, and relies on the others.
+    change.keeps_times = server.options_.writeback_cache;
+    server.Spawn(server.ServeSetAttributes(request, inode, change));
   }
 
   static void ReadSymlink(fuse_req_t request, fuse_ino_t inode) {

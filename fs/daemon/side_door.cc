@@ -24,6 +24,12 @@ class SideDoorFile final : public fss::ForwardingFile {
     return below().Allocate(mode, offset_bytes, length_bytes);
   }
 
+  base::Task<base::Status> AllocateKeepingTimes(fss::AllocateMode mode, uint64_t offset_bytes,
+                                                uint64_t length_bytes) override {
+    wrote_ = true;
+    return below().AllocateKeepingTimes(mode, offset_bytes, length_bytes);
+  }
+
   base::Task<base::Status> Close() override {
     if (std::exchange(wrote_, false)) door_.Changed(inode_);
     return below().Close();

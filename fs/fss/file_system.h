@@ -46,6 +46,7 @@ struct AttributeChange {
   std::optional<uint32_t> uid, gid;
   std::optional<uint64_t> size_bytes;
   std::optional<uint64_t> modified_us, accessed_us, changed_us;
+  bool keeps_times = false;  // regular files: the caller, who owns the times, gives all that change
 };
 static_assert(std::is_trivially_destructible_v<AttributeChange>);
 
@@ -111,6 +112,13 @@ class File {
 
   virtual base::Task<base::Status> Allocate(AllocateMode mode, uint64_t offset_bytes,
                                             uint64_t length_bytes) = 0;
+
+  // The same for a caller who sets the times itself, as a kernel that delays writes does: they stay
+  // as they are. Drivers whose times somebody else keeps too set them all the same.
+  virtual base::Task<base::Status> AllocateKeepingTimes(AllocateMode mode, uint64_t offset_bytes,
+                                                        uint64_t length_bytes) {
+    return Allocate(mode, offset_bytes, length_bytes);
+  }
 
   // SEEK_DATA / SEEK_HOLE. Error kNoData: nothing behind the offset (ENXIO).
   virtual base::Task<base::Result<uint64_t>> Seek(SeekKind kind, uint64_t offset_bytes) = 0;

@@ -38,6 +38,11 @@ class ForwardingFile : public File {
     return below_->Allocate(mode, offset_bytes, length_bytes);
   }
 
+  base::Task<base::Status> AllocateKeepingTimes(AllocateMode mode, uint64_t offset_bytes,
+                                                uint64_t length_bytes) override {
+    return below_->AllocateKeepingTimes(mode, offset_bytes, length_bytes);
+  }
+
   base::Task<base::Result<uint64_t>> Seek(SeekKind kind, uint64_t offset_bytes) override {
     return below_->Seek(kind, offset_bytes);
   }

@@ -13,12 +13,14 @@ namespace {
 // A walk over a map that is in memory never waits for the disk: others get their turn so often.
 constexpr uint32_t kStepsBetweenYields = 64;
 
-base::Task<base::Status> SetLength(VolumeCore& core, Inode& inode, uint64_t size_bytes) {
+base::Task<base::Status> SetLength(VolumeCore& core, Inode& inode, uint64_t size_bytes,
+                                   TimeKeeper times) {
   CO_TRY_STATUS(co_await LockOnDisk(core, inode));
   CO_TRY(Transaction transaction, co_await core.journal->Begin(1));
   const uint32_t now_s = core.NowSeconds();
   inode.Update(transaction, [&](InodeMetadata& metadata) {
     metadata.length_bytes = size_bytes;
+    if (times == TimeKeeper::kCaller) return;
     metadata.modified_s = now_s;
     metadata.changed_s = now_s;
   });
@@ -26,10 +28,11 @@ base::Task<base::Status> SetLength(VolumeCore& core, Inode& inode, uint64_t size
   co_return base::Ok();
 }
 
-base::Task<base::Status> GrowTo(VolumeCore& core, Inode& inode, uint64_t size_bytes) {
+base::Task<base::Status> GrowTo(VolumeCore& core, Inode& inode, uint64_t size_bytes,
+                                TimeKeeper times) {
   CO_TRY_STATUS(co_await ZeroTail(core, inode));
   CO_TRY_STATUS(co_await MakeMapReach(core, inode, size_bytes));
-  co_return co_await SetLength(core, inode, size_bytes);
+  co_return co_await SetLength(core, inode, size_bytes, times);
 }
 
 // Zeroes [begin, end) where it is mapped, unit by unit.
@@ -114,8 +117,13 @@ base::Task<base::Status> AllocateUnits(VolumeCore& core, Inode& inode, uint64_t 
   co_return base::Ok();
 }
 
-base::Task<base::Status> Allocate(VolumeCore& core, Inode& inode, uint64_t begin, uint64_t end,
-                                  bool keep_size, bool zero) {
+// What `mode` asks for, but punching.
+base::Task<base::Status> Allocate(VolumeCore& core, Inode& inode, fss::AllocateMode mode,
+                                  uint64_t begin, uint64_t end, TimeKeeper times) {
+  const bool keep_size = mode == fss::AllocateMode::kAllocateKeepSize ||
+                         mode == fss::AllocateMode::kZeroRangeKeepSize;
+  const bool zero = mode == fss::AllocateMode::kZeroRange ||
+                    mode == fss::AllocateMode::kZeroRangeKeepSize;
   const uint64_t new_size = std::max(inode.size_bytes, keep_size ? 0 : end);
   CO_TRY_STATUS(co_await ZeroTail(core, inode));
   CO_TRY_STATUS(co_await MakeMapReach(core, inode, end));
@@ -125,45 +133,42 @@ base::Task<base::Status> Allocate(VolumeCore& core, Inode& inode, uint64_t begin
     CO_TRY_STATUS(co_await AllocateUnits(core, inode, begin, end, zero));
   }
   if (new_size == inode.size_bytes) co_return base::Ok();
-  co_return co_await SetLength(core, inode, new_size);
+  co_return co_await SetLength(core, inode, new_size, times);
+}
+
+void NoteTime(VolumeCore& core, Inode& inode, TimeKeeper times) {
+  if (times == TimeKeeper::kCaller) return;
+  inode.lazy_modified_s = core.NowSeconds();
+  core.WakeTicker();
 }
 
 }  // namespace
 
-base::Task<base::Status> Truncate(VolumeCore& core, Inode& inode, uint64_t size_bytes) {
+base::Task<base::Status> Truncate(VolumeCore& core, Inode& inode, uint64_t size_bytes,
+                                  TimeKeeper times) {
   if (size_bytes > kFileBytesMax) co_return base::Code::kTooLarge;
   CO_TRY_STATUS(core.CheckWritable());
   co_await inode.lock.AcquireExclusive();
   base::ExclusiveGuard guard(inode.lock);
-  if (size_bytes > inode.size_bytes) co_return co_await GrowTo(core, inode, size_bytes);
-  inode.lazy_modified_s = core.NowSeconds();
-  core.WakeTicker();
+  if (size_bytes > inode.size_bytes) co_return co_await GrowTo(core, inode, size_bytes, times);
+  NoteTime(core, inode, times);
   co_return co_await ShrinkTo(core, inode, size_bytes);
 }
 
 base::Task<base::Status> AllocateRange(VolumeCore& core, Inode& inode, fss::AllocateMode mode,
-                                       uint64_t offset_bytes, uint64_t length_bytes) {
+                                       uint64_t offset_bytes, uint64_t length_bytes,
+                                       TimeKeeper times) {
   const uint64_t end = offset_bytes + length_bytes;
   if (length_bytes == 0) co_return base::Code::kInvalidArgument;
   if (end > kFileBytesMax || end < offset_bytes) co_return base::Code::kTooLarge;
   CO_TRY_STATUS(core.CheckWritable());
   co_await inode.lock.AcquireExclusive();
   base::ExclusiveGuard guard(inode.lock);
-  inode.lazy_modified_s = core.NowSeconds();
-  core.WakeTicker();
-  switch (mode) {
-    case fss::AllocateMode::kPunchHole:
-      co_return co_await PunchHole(core, inode, offset_bytes, end);
-    case fss::AllocateMode::kAllocate:
-      co_return co_await Allocate(core, inode, offset_bytes, end, false, false);
-    case fss::AllocateMode::kAllocateKeepSize:
-      co_return co_await Allocate(core, inode, offset_bytes, end, true, false);
-    case fss::AllocateMode::kZeroRange:
-      co_return co_await Allocate(core, inode, offset_bytes, end, false, true);
-    case fss::AllocateMode::kZeroRangeKeepSize:
-      co_return co_await Allocate(core, inode, offset_bytes, end, true, true);
+  NoteTime(core, inode, times);
+  if (mode == fss::AllocateMode::kPunchHole) {
+    co_return co_await PunchHole(core, inode, offset_bytes, end);
   }
-  co_return base::Code::kInvalidArgument;
+  co_return co_await Allocate(core, inode, mode, offset_bytes, end, times);
 }
 
 base::Task<base::Result<uint64_t>> SeekFile(VolumeCore& core, Inode& inode, fss::SeekKind kind,

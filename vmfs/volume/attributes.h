@@ -55,7 +55,11 @@ inline void ApplyChange(const fss::AttributeChange& change, uint32_t now_s,
   if (change.gid) metadata.gid = *change.gid;
   if (change.modified_us) metadata.modified_s = ClampSeconds(*change.modified_us);
   if (change.accessed_us) metadata.accessed_s = ClampSeconds(*change.accessed_us);
-  metadata.changed_s = change.changed_us ? ClampSeconds(*change.changed_us) : now_s;
+  if (change.changed_us) {
+    metadata.changed_s = ClampSeconds(*change.changed_us);
+  } else if (!change.keeps_times || metadata.type() != InodeType::kFile) {
+    metadata.changed_s = now_s;
+  }
 }
 
 }  // namespace vmfs

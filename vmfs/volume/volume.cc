@@ -102,7 +102,8 @@ class MountedVolume : public Volume {
     if (change.size_bytes) {
       if (inode->type == InodeType::kDirectory) co_return base::Code::kIsDirectory;
       if (inode->type != InodeType::kFile) co_return base::Code::kInvalidArgument;
-      CO_TRY_STATUS(co_await Truncate(core_, *inode, *change.size_bytes));
+      const TimeKeeper times = change.keeps_times ? TimeKeeper::kCaller : TimeKeeper::kVolume;
+      CO_TRY_STATUS(co_await Truncate(core_, *inode, *change.size_bytes, times));
     }
     CO_TRY_STATUS(co_await LockOnDisk(core_, *inode));
     CO_TRY(Transaction transaction, co_await core_.journal->Begin(1));

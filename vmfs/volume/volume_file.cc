@@ -57,7 +57,12 @@ class VolumeFile : public fss::File {
 
   base::Task<base::Status> Allocate(fss::AllocateMode mode, uint64_t offset_bytes,
                                     uint64_t length_bytes) override {
-    return AllocateRange(core_, *inode_, mode, offset_bytes, length_bytes);
+    return AllocateRange(core_, *inode_, mode, offset_bytes, length_bytes, TimeKeeper::kVolume);
+  }
+
+  base::Task<base::Status> AllocateKeepingTimes(fss::AllocateMode mode, uint64_t offset_bytes,
+                                                uint64_t length_bytes) override {
+    return AllocateRange(core_, *inode_, mode, offset_bytes, length_bytes, TimeKeeper::kCaller);
   }
 
   base::Task<base::Result<uint64_t>> Seek(fss::SeekKind kind, uint64_t offset_bytes) override {
