@@ -21,17 +21,34 @@ struct Digest::Context {
   EVP_MD_CTX* evp;
 };
 
+namespace {
+
+const EVP_MD* AlgorithmOf(DigestKind kind) {
+  switch (kind) {
+    case DigestKind::kSha1: return EVP_sha1();
+    case DigestKind::kSha256: return EVP_sha256();
+    case DigestKind::kSha512: return EVP_sha512();
+  }
+  return EVP_sha256();
+}
+
+}  // namespace
+
 size_t HexDigitsOf(DigestKind kind) {
-  return kind == DigestKind::kSha256 ? 64 : 40;
+  return 2 * static_cast<size_t>(EVP_MD_get_size(AlgorithmOf(kind)));
 }
 
 std::string_view NameOf(DigestKind kind) {
-  return kind == DigestKind::kSha256 ? "SHA256" : "SHA1";
+  switch (kind) {
+    case DigestKind::kSha1: return "SHA1";
+    case DigestKind::kSha256: return "SHA256";
+    case DigestKind::kSha512: return "SHA512";
+  }
+  return "SHA256";
 }
 
 Digest::Digest(DigestKind kind) : context_(std::make_unique<Context>()) {
-  const EVP_MD* const algorithm = kind == DigestKind::kSha256 ? EVP_sha256() : EVP_sha1();
-  CHECK(EVP_DigestInit_ex(context_->evp, algorithm, nullptr) == 1);
+  CHECK(EVP_DigestInit_ex(context_->evp, AlgorithmOf(kind), nullptr) == 1);
 }
 
 Digest::Digest(Digest&&) noexcept = default;

@@ -13,12 +13,12 @@
 
 namespace base {
 
-enum class DigestKind : uint8_t { kSha1, kSha256 };
+enum class DigestKind : uint8_t { kSha1, kSha256, kSha512 };
 
-// FIPS 180-4: 40 and 64 hex digits.
+// FIPS 180-4: 40, 64 and 128 hex digits.
 size_t HexDigitsOf(DigestKind kind);
 
-// "SHA256", "SHA1".
+// "SHA1", "SHA256", "SHA512".
 std::string_view NameOf(DigestKind kind);
 
 // A digest over bytes that come piece by piece.

@@ -14,6 +14,7 @@ TEST(Digest, IsThatOfTheStandardsExample) {
   EXPECT_EQ(DigestOf(DigestKind::kSha256, "abc"),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
   EXPECT_EQ(DigestOf(DigestKind::kSha1, "abc"), "a9993e364706816aba3e25717850c26c9cd0d89d");
+  EXPECT_EQ(DigestOf(DigestKind::kSha512, "abc").substr(0, 32), "ddaf35a193617abacc417349ae204131");
 }
 
 TEST(Digest, DoesNotDependOnHowTheBytesCome) {

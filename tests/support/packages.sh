@@ -5,6 +5,7 @@
 packages_build=(
   cmake ninja-build g++ pkg-config
   liburing-dev libfuse3-dev fuse3 libspdlog-dev libfmt-dev libcli11-dev nlohmann-json3-dev libssl-dev
+  libarchive-dev libpugixml-dev zlib1g-dev
 )
 
 # The guest's own kernel and busybox are unpacked by examples/guest/prepare.sh and never installed.
