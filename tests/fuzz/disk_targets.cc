@@ -3,13 +3,19 @@
 #include <string_view>
 #include <vector>
 
+#include <fmt/format.h>
+
 #include "disklib/descriptor.h"
 #include "disklib/descriptor_edit.h"
 #include "disklib/disk_size.h"
 #include "disklib/file_backend.h"
 #include "disklib/lib.h"
 #include "disklib/open_disks.h"
+#include "disklib/snapshot_intent.h"
+#include "disklib/vm_folder/vmsd.h"
+#include "disklib/vm_folder/vmx.h"
 #include "fs/base/check.h"
+#include "fs/base/crc32c.h"
 #include "fs/base/sim_executor.h"
 #include "tests/fuzz/pieces.h"
 #include "tests/support/memory_file_system.h"
@@ -39,6 +45,38 @@ void RunDiskDescriptor(Input input) {
   if (!edited) return;
   const auto again = disklib::ParseDescriptor(*edited);
   CHECK(again && again->content_id == 7 && again->extents == parsed->extents);
+}
+
+// What is taken as a .vmx or .vmsd says the same after it was written again.
+void RunVmFolder(Input input) {
+  const std::string_view text = TextIn(input);
+  if (auto vmx = disklib::Vmx::Parse(text)) {
+    CHECK(vmx->Text() == text);
+    for (const disklib::VmxDisk& disk : std::vector<disklib::VmxDisk>(vmx->disks())) {
+      CHECK(vmx->SetFileName(disk.node, "a |\"\n.vmdk").has_value());
+    }
+    const auto again = disklib::Vmx::Parse(vmx->Text());
+    CHECK(again && again->disks() == vmx->disks());
+  }
+  auto list = disklib::ParseSnapshotList(text);
+  if (!list || !disklib::CheckSnapshotList(*list)) return;
+  const auto again = disklib::ParseSnapshotList(disklib::WriteSnapshotList(*list));
+  CHECK(again && again->snapshots == list->snapshots);
+  const uint32_t uid = list->Add("new", "", 1).uid;
+  CHECK(disklib::CheckSnapshotList(*disklib::ParseSnapshotList(disklib::WriteSnapshotList(*list))));
+  list->Remove(uid);
+  CHECK(list->snapshots == again->snapshots);
+}
+
+// The checksum is put right, so that the lines are reached.
+void RunSnapshotIntent(Input input) {
+  const auto crc = base::Crc32c(input);
+  std::string text = fmt::format("# Strata snapshot intent\nversion=1\ncrc={:08x}\n", crc);
+  text += TextIn(input);
+  const auto parsed = disklib::ParseIntent(text);
+  if (!parsed) return;
+  const auto written = disklib::WriteIntent(*parsed);
+  CHECK(written && *disklib::ParseIntent(*written) == *parsed);
 }
 
 // The input is "a.vmdk" in a folder with another disk and two extent files; it is looked at, opened

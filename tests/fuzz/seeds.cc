@@ -290,6 +290,22 @@ void PutDisks(Writer& writer) {
   }
 }
 
+void PutSnapshots(Writer& writer) {
+  writer.Text("vm_folder", "vmx",
+              ".encoding = \"UTF-8\"\nscsi0:0.fileName = \"a.vmdk\"\nscsi0:0.present = \"TRUE\"\n");
+  writer.Text("vm_folder", "vmsd",
+              ".encoding = \"UTF-8\"\nsnapshot.lastUID = \"1\"\nsnapshot.current = \"1\"\n"
+              "snapshot.mru0.uid = \"1\"\nsnapshot0.uid = \"1\"\n"
+              "snapshot0.displayName = \"a |22b|22\"\nsnapshot0.createTimeHigh = \"378073\"\n"
+              "snapshot0.createTimeLow = \"-7\"\nsnapshot0.numDisks = \"1\"\n"
+              "snapshot0.disk0.fileName = \"a.vmdk\"\nsnapshot0.disk0.node = \"scsi0:0\"\n"
+              "snapshot.numSnapshots = \"1\"\nstrata.disk0.current = \"a-000001.vmdk\"\n"
+              "strata.deleting.uid = \"1\"\nstrata.deleting.disk0.child = \"a-000001.vmdk\"\n");
+  writer.Text("snapshot_intent", "whole",
+              "guard \"a-flat.vmdk\"\nreplace \"a.vmsd\" - 1:c1d04330\n"
+              "remove \"b.vmdk\" \"a.vmdk\"\nfile \"b-sesparse.vmdk\"\ncontents\na");
+}
+
 void PutScsi(Writer& writer) {
   const auto command = [&](const char* name, std::vector<uint8_t> cdb, uint8_t direction) {
     const size_t length = cdb.size();
@@ -344,6 +360,7 @@ void PutAll(Writer& writer) {
   PutJournals(writer);
   PutVmfs5(writer);
   PutDisks(writer);
+  PutSnapshots(writer);
   PutScsi(writer);
   PutDaemon(writer);
 }

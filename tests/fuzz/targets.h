@@ -63,6 +63,8 @@ void RunVmfs5Record(Input input);
 // --- virtual disks: disk_targets.cc
 void RunDiskDescriptor(Input input);
 void RunDiskChain(Input input);
+void RunVmFolder(Input input);
+void RunSnapshotIntent(Input input);
 
 // --- SCSI: scsi_targets.cc
 void RunScsiCdb(Input input);
