@@ -55,6 +55,13 @@ ObjectInfo InfoOf(const fss::Attributes& attributes) {
           .modified_us = attributes.modified_us};
 }
 
+// The same once the whole content has been replaced.
+ObjectInfo InfoOf(const fss::Attributes& attributes, uint64_t size_bytes) {
+  ObjectInfo info = InfoOf(attributes);
+  info.size_bytes = size_bytes;
+  return info;
+}
+
 // Collects one batch of a directory.
 class EntryBatch : public fss::DirectorySink {
  public:
@@ -201,15 +208,43 @@ Task<Result<ObjectInfo>> FileBackend::WriteReplacement(fss::InodeNumber parent,
   if (status) status = co_await file->Sync(/*data_only=*/false);
   const Status closed = co_await file->Close();
   if (status) status = closed;
-  if (status) co_return InfoOf(inode.attributes());
+  if (status) co_return InfoOf(inode.attributes(), contents.size());
   const Status removed = co_await file_system_.Unlink(parent, name);
   static_cast<void>(removed);  // the first error is the one to tell; the rest is found next time
   co_return status.error();
 }
 
+// Whether the file system replaced the contents in place; false when it cannot.
+Task<Result<bool>> FileBackend::ReplaceInPlace(fss::InodeNumber inode, std::string_view contents) {
+  const fss::Replacement replacement{inode, contents};
+  const Status replaced = co_await file_system_.ReplaceContents(std::span(&replacement, 1));
+  if (replaced) co_return true;
+  const Code code = replaced.error().code();
+  if (code == Code::kUnsupported || code == Code::kTooLarge) co_return false;
+  co_return replaced.error();
+}
+
+Task<Status> FileBackend::ReplaceTogether(std::span<const ObjectReplacement> replacements) {
+  std::vector<Place> places;  // keep the files looked up
+  std::vector<fss::Replacement> contents;
+  for (const ObjectReplacement& replacement : replacements) {
+    CO_TRY(Place place, co_await FindExisting(replacement.path));
+    contents.push_back({place.target->inode(), replacement.contents});
+    places.push_back(std::move(place));
+  }
+  const Status replaced = co_await file_system_.ReplaceContents(contents);
+  if (replaced || replacements.empty()) co_return replaced;
+  co_return replaced.error().Within(replacements.front().path);
+}
+
 Task<Result<ObjectInfo>> FileBackend::ReplaceContents(std::string_view path,
                                                       std::string_view contents) {
   CO_TRY(const Place place, co_await Find(path, /*follow_last_link=*/true));
+  if (place.target && place.target->attributes().type == fss::FileType::kRegular) {
+    const Result<bool> in_place = co_await ReplaceInPlace(place.target->inode(), contents);
+    if (!in_place) co_return in_place.error().Within(path);
+    if (*in_place) co_return InfoOf(place.target->attributes(), contents.size());
+  }
   fss::NewInode attributes = new_files_;
   if (place.target) {
     const fss::Attributes& old = place.target->attributes();

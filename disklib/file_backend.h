@@ -2,7 +2,8 @@
 //
 // Paths are walked from the file system's root one name at a time, symbolic links included, so that
 // neither ".." nor a link can lead out of the datastore; absolute link targets are refused.
-// `ReplaceContents` writes beside, syncs, renames over (disklib/FORMAT.md, "Rewriting").
+// `ReplaceContents` replaces in place where the file system can, else writes beside, syncs, renames
+// over (disklib/FORMAT.md, "Rewriting").
 // Thread rule: the file system's executor. Files are made with the owner and mode given.
 #pragma once
 
@@ -31,6 +32,8 @@ class FileBackend : public ObjectBackend {
   base::Task<base::Status> Resize(std::string_view path, uint64_t size_bytes) override;
   base::Task<base::Result<ObjectInfo>> ReplaceContents(std::string_view path,
                                                        std::string_view contents) override;
+  base::Task<base::Status> ReplaceTogether(
+      std::span<const ObjectReplacement> replacements) override;
   base::Task<base::Status> Remove(std::string_view path) override;
   base::Task<base::Status> Rename(std::string_view from, std::string_view to) override;
   base::Task<base::Status> List(std::string_view folder, ObjectSink& sink) override;
@@ -43,6 +46,7 @@ class FileBackend : public ObjectBackend {
   base::Task<base::Result<Place>> Find(std::string_view path, bool follow_last_link);
   base::Task<base::Result<Place>> FindExisting(std::string_view path);
   base::Task<base::Status> Step(Place& place, std::string& rest, bool follow_link);
+  base::Task<base::Result<bool>> ReplaceInPlace(fss::InodeNumber inode, std::string_view contents);
   base::Task<base::Result<ObjectInfo>> WriteReplacement(fss::InodeNumber parent,
                                                         std::string_view name,
                                                         std::string_view contents,

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -32,6 +33,12 @@ struct ObjectInfo {
 struct ObjectEntry {
   std::string_view name;  // valid during the call that hands it out
   uint64_t id = 0;
+};
+
+// The whole new content of an object.
+struct ObjectReplacement {
+  std::string_view path;
+  std::string_view contents;
 };
 
 class ObjectSink {
@@ -64,6 +71,16 @@ class ObjectBackend {
   // durable when answered. Owner and mode stay. The object may get a new id. Errors: as Create.
   virtual base::Task<base::Result<ObjectInfo>> ReplaceContents(std::string_view path,
                                                                std::string_view contents) = 0;
+
+  // Replaces the whole contents of objects that exist, all of them or none after a crash, durable
+  // when answered; ids, owners and open objects stay. Texts and paths outlive the call. Errors:
+  // kUnsupported (only volumes with a journal do this: change one after the other under an intent),
+  // kTooLarge (fss::FileSystem::ReplaceContents), kNotFound, kLockHeld, kNoSpace, kReadOnly, kIo.
+  virtual base::Task<base::Status> ReplaceTogether(
+      std::span<const ObjectReplacement> replacements) {
+    static_cast<void>(replacements);
+    co_return base::Code::kUnsupported;
+  }
 
   // Errors: kNotFound, kIsDirectory, kLockHeld, kReadOnly.
   virtual base::Task<base::Status> Remove(std::string_view path) = 0;

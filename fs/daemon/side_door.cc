@@ -118,4 +118,13 @@ base::Task<base::Result<std::unique_ptr<fss::File>>> SideDoor::Open(fss::InodeNu
   co_return std::unique_ptr<fss::File>(std::make_unique<SideDoorFile>(std::move(opened), *this));
 }
 
+base::Task<base::Status> SideDoor::ReplaceContents(
+    std::span<const fss::Replacement> replacements) {
+  const base::Status replaced = co_await below().ReplaceContents(replacements);
+  if (replaced) {
+    for (const fss::Replacement& replacement : replacements) Changed(replacement.inode);
+  }
+  co_return replaced;
+}
+
 }  // namespace stratad

@@ -44,6 +44,8 @@ class SideDoor final : public fss::ForwardingFileSystem {
                                   bool no_replace) override;
   base::Task<base::Result<std::unique_ptr<fss::File>>> Open(fss::InodeNumber inode,
                                                             fss::OpenMode mode) override;
+  base::Task<base::Status> ReplaceContents(
+      std::span<const fss::Replacement> replacements) override;
 
  private:
   friend class SideDoorFile;

@@ -56,6 +56,15 @@ struct NewInode {
   uint32_t uid = 0, gid = 0;
 };
 
+// The whole new content of a file.
+struct Replacement {
+  InodeNumber inode = 0;
+  std::string_view contents;
+};
+
+// Of all contents that are replaced together.
+constexpr uint64_t kReplacementBytesMax = uint64_t{64} << 10;
+
 struct DirectoryEntry {
   std::string_view name;  // valid during the call that hands it out
   InodeNumber inode = 0;
@@ -179,6 +188,17 @@ class FileSystem {
 
   virtual base::Task<base::Result<std::unique_ptr<File>>> Open(InodeNumber inode,
                                                                OpenMode mode) = 0;
+
+  // Replaces the whole content of each file, in place: inode, owner, mode and locks stay, open files
+  // and readers see the new bytes. After a crash all files have the new content, or none has;
+  // durable when answered. For descriptors and the like: small files, few at a time. The texts
+  // outlive the call. Errors: kUnsupported (not by this driver), kTooLarge (together over
+  // kReplacementBytesMax, or the files are too large now or too many for one step), kInvalidArgument
+  // (a file twice, or something else than a file), kNoSpace, kLockHeld, kReadOnly, kStale, kIo …
+  virtual base::Task<base::Status> ReplaceContents(std::span<const Replacement> replacements) {
+    static_cast<void>(replacements);
+    co_return base::Code::kUnsupported;
+  }
 
   // Hands out entries behind `cursor` (0 = start; "." and ".." included) until the sink is full or
   // the directory ends. Entries that stand during the whole walk come exactly once.

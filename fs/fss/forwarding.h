@@ -127,6 +127,10 @@ class ForwardingFileSystem : public FileSystem {
     return below_.Open(inode, mode);
   }
 
+  base::Task<base::Status> ReplaceContents(std::span<const Replacement> replacements) override {
+    return below_.ReplaceContents(replacements);
+  }
+
   base::Task<base::Status> ReadDirectory(InodeNumber inode, uint64_t cursor,
                                          DirectorySink& sink) override {
     return below_.ReadDirectory(inode, cursor, sink);

@@ -126,6 +126,44 @@ TEST_P(FileSystemConformance, OpeningADirectoryAsAFileIsRefused) {
   EXPECT_EQ(CodeOf(Run(fs().Open(MakeFolder(root(), "d"), OpenMode::kWrite))), Code::kIsDirectory);
 }
 
+TEST_P(FileSystemConformance, ContentsOfSeveralFilesAreReplacedTogether) {
+  const InodeNumber one = MakeFileWith(root(), "one", "first");
+  const InodeNumber two = MakeFileWith(root(), "two", std::string(40'000, 'o'));
+  const InodeNumber three = MakeFileWith(root(), "three", std::string(2'000'000, 'o'));
+  std::unique_ptr<File> open = OpenFile(two);
+  const std::string longer(30'000, 'n');
+  const Replacement replacements[] = {{two, "new"}, {one, longer}, {three, ""}};
+  const base::Status replaced = Run(fs().ReplaceContents(replacements));
+  if (!GetParam().replaces_contents) {
+    EXPECT_EQ(CodeOf(replaced), Code::kUnsupported);
+    EXPECT_EQ(Content(one), "first");
+  } else {
+    ASSERT_TRUE(replaced.has_value()) << replaced.error().message();
+    EXPECT_EQ(Content(one), longer);
+    EXPECT_EQ(ReadAt(*open, 0, 10), "new");
+    EXPECT_EQ(open->size_bytes(), 3u);
+    EXPECT_EQ(Get(three).size_bytes, 0u);
+    EXPECT_EQ(*WriteAt(*open, 70'000, "end"), 3u);
+    EXPECT_EQ(ReadAt(*open, 2, 70'001), "w" + std::string(69'997, '\0') + "end");
+  }
+  CloseFile(std::move(open));
+}
+
+TEST_P(FileSystemConformance, AReplacementThatIsNotPossibleChangesNothing) {
+  if (!GetParam().replaces_contents) return;
+  const InodeNumber one = MakeFileWith(root(), "one", "first");
+  const InodeNumber two = MakeFileWith(root(), "two", "second");
+  const std::string half(kReplacementBytesMax / 2 + 1, 'x');
+  const Replacement twice[] = {{one, "a"}, {two, "b"}, {one, "c"}};
+  const Replacement too_large[] = {{one, half}, {two, half}};
+  const Replacement folder[] = {{one, "a"}, {MakeFolder(root(), "d"), "b"}};
+  EXPECT_EQ(CodeOf(Run(fs().ReplaceContents(twice))), Code::kInvalidArgument);
+  EXPECT_EQ(CodeOf(Run(fs().ReplaceContents(too_large))), Code::kTooLarge);
+  EXPECT_EQ(CodeOf(Run(fs().ReplaceContents(folder))), Code::kIsDirectory);
+  EXPECT_EQ(Content(one), "first");
+  EXPECT_EQ(Content(two), "second");
+}
+
 TEST_P(FileSystemConformance, AllocationReservesAndGrowsOnlyWhenAsked) {
   const InodeNumber inode = MakeFileWith(root(), "f", "abc");
   std::unique_ptr<File> file = OpenFile(inode);

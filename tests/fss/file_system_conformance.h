@@ -37,6 +37,7 @@ struct FileSystemFactory {
   uint32_t name_bytes_max = 255;
   bool names_are_utf8 = false;    // anything else is refused with kNameInvalid
   bool punches_holes = true;      // punched whole blocks become holes that Seek sees
+  bool replaces_contents = false;  // several files in one step; else kUnsupported
   uint64_t hole_bytes = 1 << 20;  // the size and alignment at which a hole is certain
   uint64_t time_step_us = 1;      // granularity of stored times
 };

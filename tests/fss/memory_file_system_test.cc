@@ -12,6 +12,8 @@ namespace {
 
 class MemoryUnderTest final : public FileSystemUnderTest {
  public:
+  MemoryUnderTest() { file_system_.set_replaces_contents(true); }
+
   base::Executor& executor() override { return executor_; }
 
   FileSystem& file_system() override { return file_system_; }
@@ -28,6 +30,7 @@ FileSystemFactory MemoryFactory() {
   factory.name = "Memory";
   factory.make = [] { return std::make_unique<MemoryUnderTest>(); };
   factory.name_bytes_max = MemoryFileSystem::kNameBytesMax;
+  factory.replaces_contents = true;
   factory.hole_bytes = MemoryFileSystem::kBlockBytes;
   return factory;
 }

@@ -286,6 +286,23 @@ void AllocateWhatWasUnmapped(VolumeHistory& history) {
   history.SyncAll();
 }
 
+// Descriptors of a chain change together, whatever form each of them has.
+void ReplaceTogether(VolumeHistory& history) {
+  history.Create("/c");
+  history.Create("/d");
+  history.SyncAll();
+  history.Replace({{"/a", 700}, {"/b", 900}});
+  history.Replace({{"/a", 5000}, {"/b", 20'000}, {"/c", 30'000}});
+  history.Write("/b", 100, 300);
+  history.Replace({{"/b", 3584}, {"/a", 3585}, {"/d", 0}});
+  history.Write("/c", 0, 3 * kMiB);
+  history.Replace({{"/d", 1}, {"/c", 60'000}});
+  history.Unlink("/a");
+  history.Replace({{"/c", 4000}, {"/b", 0}});
+  history.Write("/d", 0, 100'000);
+  history.Sync("/d");
+}
+
 void FillSubBlocks(VolumeHistory& history) {
   for (int i = 0; i < 240; ++i) {
     const std::string path = fmt::format("/s{}", i);
@@ -326,6 +343,7 @@ const CrashScenario kScenarios[] = {
     {"GrowDescriptors", NearlyFillDescriptors, GrowDescriptors, /*cost=*/3},
     {"OrphansThatAreOpen", TwoFiles, OrphansThatAreOpen},
     {"MapsThatChange", TwoFiles, MapsThatChange},
+    {"ReplaceTogether", TwoFiles, ReplaceTogether},
     {"AllocateWhatWasUnmapped", PrepareFreedBlock, AllocateWhatWasUnmapped},
 };
 

@@ -530,6 +530,33 @@ Task<Result<StatFs>> MemoryFileSystem::GetStatFs() {
   co_return answer;
 }
 
+Status MemoryFileSystem::CheckReplacements(std::span<const Replacement> replacements) {
+  std::set<InodeNumber> inodes;
+  uint64_t total_bytes = 0;
+  for (const Replacement& replacement : replacements) {
+    const Node* node = Find(replacement.inode);
+    if (node == nullptr) return Error(Code::kStale);
+    if (node->attributes.type == FileType::kDirectory) return Error(Code::kIsDirectory);
+    if (node->attributes.type != FileType::kRegular) return Error(Code::kInvalidArgument);
+    if (!inodes.insert(replacement.inode).second) return Error(Code::kInvalidArgument);
+    total_bytes += replacement.contents.size();
+  }
+  return total_bytes > kReplacementBytesMax ? Status(Error(Code::kTooLarge)) : base::Ok();
+}
+
+Task<Status> MemoryFileSystem::ReplaceContents(std::span<const Replacement> replacements) {
+  if (!replaces_contents_) co_return Error(Code::kUnsupported);
+  CO_TRY_STATUS(CountChange());
+  CO_TRY_STATUS(CheckReplacements(replacements));
+  for (const Replacement& replacement : replacements) {
+    Node& node = *Find(replacement.inode);
+    CO_TRY_STATUS(SetSize(node, 0));
+    CO_TRY_STATUS(WriteBytes(node, 0, std::as_bytes(std::span(replacement.contents))));
+    durable_.insert_or_assign(replacement.inode, node);
+  }
+  co_return base::Ok();
+}
+
 Task<Status> MemoryFileSystem::SyncAll() {
   CO_TRY_STATUS(Count());
   durable_ = nodes_;

@@ -49,6 +49,9 @@ class MemoryFileSystem : public FileSystem {
   // After a cut, with every file closed: the state the next mount finds. Faults are off.
   void Recover(Crash crash);
 
+  // Whether ReplaceContents works, as on a driver with a journal, or answers kUnsupported.
+  void set_replaces_contents(bool replaces) { replaces_contents_ = replaces; }
+
   void set_read_only(bool read_only) { is_read_only_ = read_only; }
 
   // Lookups that were not given back; 0 when every caller keeps the rule.
@@ -81,6 +84,7 @@ class MemoryFileSystem : public FileSystem {
                                   InodeNumber to_parent, std::string_view to_name,
                                   bool no_replace) override;
   base::Task<base::Result<std::unique_ptr<File>>> Open(InodeNumber inode, OpenMode mode) override;
+  base::Task<base::Status> ReplaceContents(std::span<const Replacement> replacements) override;
   base::Task<base::Status> ReadDirectory(InodeNumber inode, uint64_t cursor,
                                          DirectorySink& sink) override;
   base::Task<base::Result<StatFs>> GetStatFs() override;
@@ -115,6 +119,7 @@ class MemoryFileSystem : public FileSystem {
   base::Result<Attributes> Make(InodeNumber parent, std::string_view name, NewInode attributes,
                                 FileType type, std::string_view target);
   base::Status Remove(InodeNumber parent, std::string_view name, bool is_directory);
+  base::Status CheckReplacements(std::span<const Replacement> replacements);
   base::Status CheckReplace(const Node& source, const Node& target) const;
   bool IsInside(InodeNumber folder, InodeNumber inode);
   void Detach(Node& parent, std::string_view name);
@@ -131,6 +136,7 @@ class MemoryFileSystem : public FileSystem {
   std::string label_;
   std::string uuid_ = "00000000-00000000-0000-000000000000";
   bool is_read_only_ = false;
+  bool replaces_contents_ = false;
   uint64_t blocks_max_;
   uint64_t blocks_used_ = 0;
   InodeNumber next_inode_ = kRoot + 1;

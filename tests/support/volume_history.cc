@@ -35,6 +35,11 @@ std::vector<std::byte> SeededBytes(uint64_t seed, size_t size) {
   return bytes;
 }
 
+std::string SeededText(uint64_t seed, size_t size) {
+  const std::vector<std::byte> bytes = SeededBytes(seed, size);
+  return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+}
+
 VolumeHistory::VolumeHistory(base::SimExecutor& executor, SimVolume& volume)
     : executor_(executor), volume_(volume) {
   steps_.push_back({"start", 0, 0, 0, {}});
@@ -153,6 +158,20 @@ void VolumeHistory::Reserve(const std::string& path, uint64_t offset_bytes,
   Run(fmt::format("reserve {} {}+{}", path, offset_bytes, length_bytes),
       VolumeClient(volume_.volume())
           .Allocate(path, fss::AllocateMode::kAllocateKeepSize, offset_bytes, length_bytes));
+}
+
+void VolumeHistory::Replace(const std::vector<std::pair<std::string, size_t>>& files) {
+  std::vector<std::pair<std::string, std::string>> texts;
+  for (const auto& [path, length_bytes] : files) {
+    texts.emplace_back(path, SeededText(steps_.size() * 7919 + texts.size(), length_bytes));
+  }
+  Tree& tree = Run(fmt::format("replace {} files, the first {}", files.size(), files[0].first),
+                   VolumeClient(volume_.volume()).Replace(texts));
+  for (const auto& [path, text] : texts) {
+    tree[path].Resize(0);
+    tree[path].Write(0, std::as_bytes(std::span(text)));
+  }
+  MarkDurable(steps_.size() - 1);
 }
 
 void VolumeHistory::Wait(uint64_t microseconds) {

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/support/vmfs_volume.h"
@@ -20,6 +21,7 @@ namespace vmfs {
 
 // Pseudo-random bytes from a seed.
 std::vector<std::byte> SeededBytes(uint64_t seed, size_t size);
+std::string SeededText(uint64_t seed, size_t size);
 
 class VolumeHistory {
  public:
@@ -38,6 +40,9 @@ class VolumeHistory {
   void Allocate(const std::string& path, uint64_t offset_bytes, uint64_t length_bytes);
   // Blocks for a range behind the end, whose length stays.
   void Reserve(const std::string& path, uint64_t offset_bytes, uint64_t length_bytes);
+
+  // Gives every file new content of so many bytes, all in one step, durable when done.
+  void Replace(const std::vector<std::pair<std::string, size_t>>& files);
 
   // Opens a file and keeps it open; the name may go, the file stays until it is closed.
   void KeepOpen(const std::string& path);

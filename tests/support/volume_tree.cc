@@ -198,6 +198,16 @@ base::Task<base::Result<std::unique_ptr<fss::File>>> VolumeClient::Open(std::str
   co_return co_await volume_.Open(inode, mode);
 }
 
+base::Task<base::Status> VolumeClient::Replace(
+    std::span<const std::pair<std::string, std::string>> files) {
+  std::vector<fss::Replacement> replacements;
+  for (const auto& [path, text] : files) {
+    CO_TRY(const fss::InodeNumber inode, co_await Resolve(path));
+    replacements.push_back({inode, text});
+  }
+  co_return co_await volume_.ReplaceContents(replacements);
+}
+
 base::Task<base::Status> VolumeClient::Allocate(std::string_view path, fss::AllocateMode mode,
                                                 uint64_t offset_bytes, uint64_t length_bytes) {
   CO_TRY(const std::unique_ptr<fss::File> file, co_await Open(path, fss::OpenMode::kWrite));

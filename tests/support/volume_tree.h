@@ -12,6 +12,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "fs/fss/file_system.h"
@@ -63,6 +64,8 @@ class VolumeClient {
   base::Task<base::Status> RemoveDirectory(std::string_view path);
   base::Task<base::Status> Rename(std::string_view from, std::string_view to);
   base::Task<base::Status> Truncate(std::string_view path, uint64_t size_bytes);
+  // The whole content of each file, path and text, in one step.
+  base::Task<base::Status> Replace(std::span<const std::pair<std::string, std::string>> files);
   base::Task<base::Status> Allocate(std::string_view path, fss::AllocateMode mode,
                                     uint64_t offset_bytes, uint64_t length_bytes);
   base::Task<base::Result<uint64_t>> Write(std::string_view path, uint64_t offset_bytes,

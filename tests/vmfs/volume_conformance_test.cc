@@ -39,6 +39,7 @@ FileSystemFactory VmfsFactory() {
   factory.make = [] { return std::make_unique<VmfsUnderTest>(); };
   factory.name_bytes_max = 127;
   factory.names_are_utf8 = true;
+  factory.replaces_contents = true;
   factory.time_step_us = 1'000'000;
   return factory;
 }

@@ -151,6 +151,18 @@ TEST(PlantedFault, DataThatIsFlushedBehindItsCommitIsCaught) {
   EXPECT_TRUE(Catches("WriteEveryMapKind", options));
 }
 
+TEST(PlantedFault, FilesReplacedOneByOneAreCaught) {
+  MountOptions options;
+  options.journal_faults.replace_one_by_one = true;
+  EXPECT_TRUE(Catches("ReplaceTogether", options));
+}
+
+TEST(PlantedFault, ReplacementsThatAreFlushedBehindTheirCommitAreCaught) {
+  MountOptions options;
+  options.journal_faults.data_after_ring = true;
+  EXPECT_TRUE(Catches("ReplaceTogether", options));
+}
+
 TEST(PlantedFault, ATailThatMovesBeforeHomeIsWrittenIsCaught) {
   MountOptions options;
   options.journal_faults.tail_before_home = true;

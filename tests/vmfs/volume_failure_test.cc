@@ -76,6 +76,12 @@ base::Task<base::Status> RemoveDirectoryOne(VolumeClient client) {
   co_return co_await client.SyncAll();
 }
 
+base::Task<base::Status> ReplaceBoth(VolumeClient client) {
+  const std::pair<std::string, std::string> files[] = {{"/small", SeededText(5, 40'000)},
+                                                       {"/large", SeededText(6, 20'000)}};
+  co_return co_await client.Replace(files);
+}
+
 struct Operation {
   const char* name;
   base::Task<base::Status> (*run)(VolumeClient client);  // null: the mount and unmount alone
@@ -93,6 +99,7 @@ const Operation kOperations[] = {
     {"TruncateDown", TruncateDown, true},
     {"TruncateUp", TruncateUp},
     {"RenameOver", RenameOver},
+    {"ReplaceBoth", ReplaceBoth},
     {"Unlink", UnlinkLarge},
     {"RemoveDirectory", RemoveDirectoryOne},
 };

@@ -153,6 +153,8 @@ class Worker {
       co_await RemoveWhileOpen(client);
     } else if (draw < 92) {
       co_await Verify(client);
+    } else if (draw < 94) {
+      co_await Replace(client);
     } else if (draw < 95) {
       co_await CheckNameless();
     } else if (draw < 97) {
@@ -209,6 +211,26 @@ class Worker {
     const base::Status status = co_await client.Truncate(path, size);
     if (Expect(status, kNoError, fmt::format("truncate {} {}", path, size))) {
       tree_[path].Resize(size);
+    }
+  }
+
+  // All of the files named, or none, whatever they were before.
+  base::Task<void> Replace(VolumeClient& client) {
+    std::vector<std::pair<std::string, std::string>> files;
+    for (uint64_t i = 0; i < 3; ++i) {
+      const std::string path = PickFile();
+      const bool named = std::any_of(files.begin(), files.end(),
+                                     [&](const auto& file) { return file.first == path; });
+      if (path.empty() || named) continue;
+      files.emplace_back(path, SeededText(random_.Next(), random_.Below(22'000)));
+    }
+    if (files.empty()) co_return;
+    const base::Status status = co_await client.Replace(files);
+    if (!status && status.error().code() == Code::kTooLarge) co_return;  // pointer blocks
+    if (!Expect(status, kNoError, "replace " + files[0].first)) co_return;
+    for (const auto& [path, text] : files) {
+      tree_[path].Resize(0);
+      tree_[path].Write(0, std::as_bytes(std::span(text)));
     }
   }
 

@@ -28,14 +28,6 @@ struct Batch {
   std::set<const MetadataBlock*> pieces;
 };
 
-Allocator* AllocatorOf(VolumeCore& core, Address address) {
-  switch (address.kind()) {
-    case AddressKind::kFileBlock: return core.file_blocks.allocator.get();
-    case AddressKind::kSubBlock: return core.sub_blocks.allocator.get();
-    default: return nullptr;
-  }
-}
-
 // Adds one item to the batch; false when the batch is full without it.
 base::Task<base::Result<bool>> AddToBatch(VolumeCore& core, Inode& inode, Batch& batch,
                                           Address address, const MapPlace* place) {
@@ -190,6 +182,14 @@ base::Task<base::Status> FreePointerBlocks(VolumeCore& core, Inode& inode, uint6
 }
 
 }  // namespace
+
+Allocator* AllocatorOf(VolumeCore& core, Address address) {
+  switch (address.kind()) {
+    case AddressKind::kFileBlock: return core.file_blocks.allocator.get();
+    case AddressKind::kSubBlock: return core.sub_blocks.allocator.get();
+    default: return nullptr;
+  }
+}
 
 base::Task<base::Status> FreeUnits(VolumeCore& core, Inode& inode, uint64_t first, uint64_t end) {
   CO_TRY_STATUS(co_await LockOnDisk(core, inode));

@@ -14,6 +14,9 @@
 
 namespace vmfs {
 
+// The allocator of what a file's map names: file blocks and sub-blocks; null for anything else.
+Allocator* AllocatorOf(VolumeCore& core, Address address);
+
 // Frees what lies behind `new_size_bytes` and sets the length to it. At 0 the file is inline again.
 // One transaction where it can be; a very large or scattered file shrinks in steps.
 // Errors: kCorrupt, kIo, kLockHeld.

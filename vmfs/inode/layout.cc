@@ -225,6 +225,15 @@ base::Task<base::Result<Reservation>> ReserveZeroed(VolumeCore& core, Resource& 
   co_return reserved;
 }
 
+MapKind FirstMapKind(const VolumeCore& core, uint64_t end_bytes) {
+  // Close to the format's limit, sub-blocks are for directories and pointer blocks.
+  const Allocator& sub_blocks = *core.sub_blocks.allocator;
+  const bool scarce =
+      sub_blocks.resource_count() >= kSubBlocksMax && sub_blocks.free_count() <= kSubBlocksKept;
+  const bool small = end_bytes <= kSubBlockBytes && !scarce;
+  return small ? MapKind::kSubBlocks : MapKind::kFileBlocks;
+}
+
 bool NeedsLayoutFor(const Inode& inode, uint64_t end_bytes) {
   if (inode.map_kind == MapKind::kInline) return end_bytes > kInlineBytesMax;
   if (inode.map_kind == MapKind::kSubBlocks) {
@@ -238,12 +247,7 @@ base::Task<base::Status> MakeLayoutFor(VolumeCore& core, Inode& inode, uint64_t 
   if (inode.map_kind == MapKind::kSubBlocks) {
     co_return co_await MoveSubBlockToFileBlocks(core, inode);
   }
-  // Close to the format's limit, sub-blocks are for directories and pointer blocks.
-  const Allocator& sub_blocks = *core.sub_blocks.allocator;
-  const bool scarce =
-      sub_blocks.resource_count() >= kSubBlocksMax && sub_blocks.free_count() <= kSubBlocksKept;
-  const bool small = end_bytes <= kSubBlockBytes && !scarce;
-  co_return co_await MoveInlineTo(core, inode, small ? MapKind::kSubBlocks : MapKind::kFileBlocks);
+  co_return co_await MoveInlineTo(core, inode, FirstMapKind(core, end_bytes));
 }
 
 base::Task<base::Status> ConvertToPointerBlocks(VolumeCore& core, Inode& inode) {

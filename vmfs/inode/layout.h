@@ -16,6 +16,9 @@
 
 namespace vmfs {
 
+// The map a file gets that is too long for its descriptor: a sub-block or file blocks.
+MapKind FirstMapKind(const VolumeCore& core, uint64_t end_bytes);
+
 // Moves an inline or sub-block file to a kind that can hold `end_bytes`, with its contents. Does
 // nothing when it can already, or uses file blocks. The inode's lock is held exclusively.
 // Errors: kNoSpace, kTooLarge, kIo …

@@ -48,6 +48,7 @@ struct JournalFaults {
   bool tail_before_home = false;
   bool data_after_ring = false;
   bool release_freed_at_commit = false;
+  bool replace_one_by_one = false;  // files that are to be replaced together
 };
 
 struct JournalOptions {

@@ -12,6 +12,7 @@
 #include "vmfs/inode/file_io.h"
 #include "vmfs/inode/file_space.h"
 #include "vmfs/inode/inode_table.h"
+#include "vmfs/inode/replace.h"
 #include "vmfs/vmfs5/reader.h"
 #include "vmfs/vmfs5/volume5.h"
 #include "vmfs/volume/attributes.h"
@@ -176,6 +177,22 @@ class MountedVolume : public Volume {
     }
     if (inode->metadata().link_count == 0 || inode->removed) co_return base::Code::kStale;
     co_return MakeVolumeFile(core_, *names_, std::move(inode), writes);
+  }
+
+  base::Task<base::Status> ReplaceContents(
+      std::span<const fss::Replacement> replacements) override {
+    CO_TRY_STATUS(core_.CheckWritable());
+    std::vector<InodeRef> inodes;
+    std::vector<FileReplacement> files;
+    for (const fss::Replacement& replacement : replacements) {
+      CO_TRY(const InodeRef inode, co_await inodes_->Get(Fd(replacement.inode)));
+      if (inode->type == InodeType::kDirectory) co_return base::Code::kIsDirectory;
+      if (inode->type == InodeType::kSystem) co_return base::Code::kNotPermitted;
+      if (inode->type != InodeType::kFile) co_return base::Code::kInvalidArgument;
+      inodes.push_back(inode);
+      files.push_back({&*inode, replacement.contents});
+    }
+    co_return co_await ReplaceFiles(core_, files);
   }
 
   base::Task<base::Status> ReadDirectory(fss::InodeNumber number, uint64_t cursor,
