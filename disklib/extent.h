@@ -54,7 +54,10 @@ class Extent {
   virtual base::Task<base::Result<uint64_t>> Read(base::IoRequest request) = 0;
   virtual base::Task<base::Result<uint64_t>> Write(base::IoRequest request) = 0;
 
-  // Makes a range read as zeros; with `may_unmap`, gives its space back where the disk is thin.
+  // Makes a range read as zeros; with `may_unmap`, gives its space back where the disk is thin. Of
+  // sparse extents the caller has no read or write of these grains in flight, its own ones to
+  // `grain_object` included, and keeps no place that the map named before: another grain may soon
+  // lie there. The same holds for Release.
   // Sparse extents: whole grains, or up to the end; without a zero state they store zeros.
   virtual base::Task<base::Status> WriteZeroes(uint64_t offset_bytes, uint64_t length_bytes,
                                                bool may_unmap) = 0;
