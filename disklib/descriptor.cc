@@ -82,23 +82,6 @@ Status ParseExtentFile(std::string_view rest, std::string_view line, ExtentLine&
   return base::Ok();
 }
 
-Result<ExtentLine> ParseExtent(std::string_view line) {
-  std::string_view rest = line;
-  ExtentLine extent;
-  extent.access = ParseAccess(TakeWord(rest));
-  const std::optional<uint64_t> sectors = ParseNumber(TakeWord(rest), 10);
-  if (!sectors) return LineError("bad sector count", line);
-  if (*sectors == 0 || *sectors > kCapacitySectorsMax) {
-    return Error(Code::kCorrupt,
-                 fmt::format("descriptor: extent of {} sectors, allowed are 1 to {}", *sectors,
-                             kCapacitySectorsMax));
-  }
-  extent.sector_count = *sectors;
-  TRY(extent.type, ParseExtentType(TakeWord(rest), line));
-  TRY_STATUS(ParseExtentFile(rest, line, extent));
-  return extent;
-}
-
 // Collects the keys of one descriptor and knows which it has seen.
 class Parser {
  public:
@@ -210,7 +193,7 @@ class Parser {
       return Error(Code::kTooLarge,
                    fmt::format("descriptor: more than {} extents", kExtentCountMax));
     }
-    TRY(ExtentLine extent, ParseExtent(line.text));
+    TRY(ExtentLine extent, ParseExtentLine(line.text));
     capacity_sectors_ += extent.sector_count;  // both at most 2^37: no overflow
     if (capacity_sectors_ > kCapacitySectorsMax) {
       return Error(Code::kCorrupt, "descriptor: the extents together pass 62 TiB");
@@ -283,6 +266,23 @@ const std::string* Descriptor::FindDatabase(std::string_view key) const {
     if (EqualsIgnoringCase(pair.key, key)) return &pair.value;
   }
   return nullptr;
+}
+
+Result<ExtentLine> ParseExtentLine(std::string_view line) {
+  std::string_view rest = line;
+  ExtentLine extent;
+  extent.access = ParseAccess(TakeWord(rest));
+  const std::optional<uint64_t> sectors = ParseNumber(TakeWord(rest), 10);
+  if (!sectors) return LineError("bad sector count", line);
+  if (*sectors == 0 || *sectors > kCapacitySectorsMax) {
+    return Error(Code::kCorrupt,
+                 fmt::format("descriptor: extent of {} sectors, allowed are 1 to {}", *sectors,
+                             kCapacitySectorsMax));
+  }
+  extent.sector_count = *sectors;
+  TRY(extent.type, ParseExtentType(TakeWord(rest), line));
+  TRY_STATUS(ParseExtentFile(rest, line, extent));
+  return extent;
 }
 
 bool LooksLikeDescriptor(std::string_view bytes) {

@@ -102,6 +102,9 @@ bool LooksLikeDescriptor(std::string_view bytes);
 // kCorrupt (a required key missing or given twice, capacity zero or above 62 TiB).
 base::Result<Descriptor> ParseDescriptor(std::string_view bytes);
 
+// One extent line, as ParseDescriptor reads it. Errors: kParseError, kCorrupt.
+base::Result<ExtentLine> ParseExtentLine(std::string_view line);
+
 // The canonical text, ESX key order. Errors: kNameInvalid (a value with a quote or a control
 // character), kInvalidArgument (no extent), kTooLarge (more than kDescriptorBytesMax).
 base::Result<std::string> WriteDescriptor(const Descriptor& descriptor);

@@ -77,6 +77,19 @@ void DescriptorEdit::SetExtents(std::span<const ExtentLine> extents) {
   text_ = result.insert(insert_at, added);
 }
 
+void DescriptorEdit::SetHeader(std::string_view key, std::string_view value) {
+  const std::string new_line = fmt::format("{}={}", key, value);
+  if (ReplaceLine(key, new_line)) return;
+  std::string_view rest = text_;
+  size_t position = 0;
+  size_t insert_at = text_.size();
+  while (const std::optional<Line> line = TakeLine(rest)) {
+    position += line->whole.size();
+    if (EqualsIgnoringCase(line->key, "createType")) insert_at = position;
+  }
+  text_.insert(insert_at, new_line + ending_);
+}
+
 void DescriptorEdit::SetDatabase(std::string_view key, std::string_view value) {
   const std::string new_line = FormatDatabaseLine(key, value);
   if (ReplaceLine(key, new_line)) return;

@@ -30,10 +30,19 @@ class DescriptorEdit {
   // Replaces all extent lines, at the place of the first. A line that says the same stays as it is.
   void SetExtents(std::span<const ExtentLine> extents);
 
+  // Sets a header key to `value` as it is to stand there, with its quotes; a new key goes behind
+  // createType, or to the end.
+  void SetHeader(std::string_view key, std::string_view value);
+
+  void RemoveHeader(std::string_view key) { RemoveLine(key); }
+
   // Sets a disk database key; a new one goes behind the last.
   void SetDatabase(std::string_view key, std::string_view value);
 
   void RemoveDatabase(std::string_view key) { RemoveLine(key); }
+
+  // The text as it is now, unchecked.
+  const std::string& text() const { return text_; }
 
   // The changed text. Errors: kTooLarge (over kDescriptorBytesMax), and those of ParseDescriptor
   // where a value broke it (a quote in a file name).
