@@ -133,7 +133,8 @@ Task<Status> StreamExtent::Lookup(uint64_t offset_bytes, uint64_t length_bytes,
       const uint64_t grain = offset_bytes / grain_bytes_;
       const uint64_t grain_end =
           table == nullptr ? table_end : std::min(table_end, (grain + 1) * grain_bytes_);
-      const uint32_t entry = table == nullptr ? 0 : (*table)[grain % kHostedTableEntryCount];
+      const uint32_t entry =
+          table == nullptr ? 0 : uint32_t{(*table)[grain % kHostedTableEntryCount]};
       const GrainState state = entry == 0                  ? GrainState::kUnallocated
                                : entry == kHostedZeroEntry ? GrainState::kZero
                                                            : GrainState::kData;
