@@ -53,8 +53,13 @@ Task<Status> TakeSpace(Object& object, uint64_t offset_bytes, uint64_t length_by
 Task<Status> Prepare(Object& object, const NewExtent* extent, const NewExtentsPlan* plan,
                      Provisioning provisioning, Progress* progress) {
   if (extent->sparse) {
-    co_return Error(Code::kUnsupported,
-                    fmt::format("sparse extents of grain {} are not made yet", plan->grain_bytes));
+    const NewSparseExtent shape{.kind = *extent->sparse,
+                                .size_bytes = extent->size_bytes,
+                                .grain_bytes = plan->grain_bytes,
+                                .all_tables = plan->all_tables,
+                                .descriptor = plan->embedded};
+    CO_TRY_STATUS(co_await FormatSparseExtent(object, shape));
+    co_return base::Ok();
   }
   CO_TRY_STATUS(co_await Provision(object, 0, extent->size_bytes, provisioning, progress));
   CO_TRY_STATUS(co_await object.Sync(/*data_only=*/false));

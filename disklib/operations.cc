@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "disklib/children.h"
 #include "disklib/names.h"
 #include "fs/base/log.h"
 
@@ -57,6 +58,18 @@ Task<Status> RemoveParts(Lib& lib, LoadedDescriptor& loaded, std::string_view pa
   co_return base::Ok();
 }
 
+// The disk's own registry holds only stale entries now; its entry in the parent's goes last.
+Task<Status> ForgetRegistries(Lib& lib, LoadedDescriptor& loaded, std::string_view path) {
+  const std::string own_registry = ChildrenPath(path);
+  CO_TRY_STATUS(co_await RemoveIfThere(lib.backend(), own_registry));
+  if (!loaded.descriptor.has_parent()) co_return base::Ok();
+  const Result<std::string> parent =
+      ResolveName(FolderOf(path), loaded.descriptor.parent_file_name_hint);
+  if (!parent) co_return base::Ok();  // it stood on nothing of this datastore
+  CO_TRY_STATUS(co_await UnregisterChild(lib.backend(), *parent, path));
+  co_return base::Ok();
+}
+
 }  // namespace
 
 Task<Status> DeleteDisk(Lib& lib, std::string_view path) {
@@ -70,6 +83,7 @@ Task<Status> DeleteDisk(Lib& lib, std::string_view path) {
                                              plain_path, mark->to));
   }
   CO_TRY_STATUS(co_await lib.CheckAlone(loaded, "delete"));
+  CO_TRY_STATUS(co_await CheckNoLivingChildren(lib.backend(), plain_path, "delete"));
   const OpenOptions options{.writable = true, .user = "strata disk delete"};
   CO_TRY(const OpenDisks::Claim claim, lib.ClaimDisk(loaded, options));
   const std::string marked_path = DeletedPath(plain_path);
@@ -78,6 +92,7 @@ Task<Status> DeleteDisk(Lib& lib, std::string_view path) {
   }
   CO_TRY_STATUS(co_await lib.backend().SyncNames());
   CO_TRY_STATUS(co_await RemoveParts(lib, loaded, plain_path));
+  CO_TRY_STATUS(co_await ForgetRegistries(lib, loaded, plain_path));
   CO_TRY_STATUS(co_await RemoveIfThere(lib.backend(), marked_path));
   CO_TRY_STATUS(co_await lib.backend().SyncNames());
   base::LogInfo("disklib", "deleted disk={}", plain_path);

@@ -136,6 +136,22 @@ class File {
   virtual base::Task<base::Status> MapStatus(uint64_t offset_bytes, uint64_t length_bytes,
                                              std::vector<base::MapRun>& runs) = 0;
 
+  // Copies `length_bytes` from `source` inside the kernel, sharing blocks where the file system
+  // can. Answers the bytes copied: fewer only where the source ended. Error kUnsupported, with
+  // nothing copied: not two files of one host; read and write then.
+  virtual base::Task<base::Result<uint64_t>> CopyFrom(File& source, uint64_t source_offset_bytes,
+                                                      uint64_t offset_bytes,
+                                                      uint64_t length_bytes) {
+    static_cast<void>(source);
+    static_cast<void>(source_offset_bytes);
+    static_cast<void>(offset_bytes);
+    static_cast<void>(length_bytes);
+    co_return base::Error(base::Code::kUnsupported, "copy inside the kernel");
+  }
+
+  // The driver's own file, past all filters: for CopyFrom.
+  virtual File& driver_file() { return *this; }
+
   // Gives the open back and answers late errors. Must be called before destruction.
   virtual base::Task<base::Status> Close() = 0;
 };

@@ -52,6 +52,14 @@ class ForwardingFile : public File {
     return below_->MapStatus(offset_bytes, length_bytes, runs);
   }
 
+  base::Task<base::Result<uint64_t>> CopyFrom(File& source, uint64_t source_offset_bytes,
+                                              uint64_t offset_bytes,
+                                              uint64_t length_bytes) override {
+    return below_->CopyFrom(source, source_offset_bytes, offset_bytes, length_bytes);
+  }
+
+  File& driver_file() override { return below_->driver_file(); }
+
   base::Task<base::Status> Close() override { return below_->Close(); }
 
  protected:

@@ -138,6 +138,23 @@ base::Task<base::Status> PosixFile::MapStatus(uint64_t offset_bytes, uint64_t le
   co_return call.TakeResult();
 }
 
+base::Task<base::Result<uint64_t>> PosixFile::CopyFrom(File& source, uint64_t source_offset_bytes,
+                                                       uint64_t offset_bytes,
+                                                       uint64_t length_bytes) {
+  auto* const from = dynamic_cast<PosixFile*>(&source.driver_file());
+  if (from == nullptr) co_return base::Error(base::Code::kUnsupported, "copy: not a host file");
+  const int source_descriptor = from->descriptor_;
+  HostCall call([this, source_descriptor, source_offset_bytes, offset_bytes, length_bytes] {
+    return posix::CopyRange({.source = source_descriptor,
+                             .source_offset_bytes = source_offset_bytes,
+                             .target = descriptor_,
+                             .target_offset_bytes = offset_bytes,
+                             .length_bytes = length_bytes});
+  });
+  co_await executor_.RunBlocking(call);
+  co_return call.TakeResult();
+}
+
 base::Task<base::Status> PosixFile::Close() {
   const int result = close(std::exchange(descriptor_, -1));
   if (result != 0) co_return base::ErrnoError(errno, "posix driver: close");

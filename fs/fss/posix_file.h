@@ -30,6 +30,9 @@ class PosixFile final : public File {
   base::Task<base::Result<uint64_t>> Seek(SeekKind kind, uint64_t offset_bytes) override;
   base::Task<base::Status> MapStatus(uint64_t offset_bytes, uint64_t length_bytes,
                                      std::vector<base::MapRun>& runs) override;
+  base::Task<base::Result<uint64_t>> CopyFrom(File& source, uint64_t source_offset_bytes,
+                                              uint64_t offset_bytes,
+                                              uint64_t length_bytes) override;
   base::Task<base::Status> Close() override;
 
  private:

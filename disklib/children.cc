@@ -1,0 +1,147 @@
+#include "disklib/children.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "disklib/descriptor.h"
+#include "disklib/names.h"
+#include "disklib/new_extents.h"
+
+namespace disklib {
+namespace {
+
+using base::Code;
+using base::Error;
+using base::Result;
+using base::Status;
+using base::Task;
+
+constexpr std::string_view kHeading = "# Strata: disks that stand on this one, from the root";
+
+std::vector<std::string> ParseRegistry(std::string_view text) {
+  std::vector<std::string> paths;
+  while (!text.empty()) {
+    std::string_view line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(line.size() + 1, text.size()));
+    while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.remove_suffix(1);
+    if (!line.empty() && line.front() != '#') paths.emplace_back(line);
+  }
+  return paths;
+}
+
+std::string RegistryText(const std::vector<std::string>& paths) {
+  return fmt::format("{}\n{}\n", kHeading, fmt::join(paths, "\n"));
+}
+
+// The text of a descriptor, also where it stands inside a sparse file.
+std::string_view DescriptorPart(std::string_view bytes) {
+  constexpr size_t kEmbeddedAt = 512;
+  if (!bytes.starts_with("KDMV")) return bytes;
+  return bytes.substr(std::min(kEmbeddedAt, bytes.size()), kDescriptorBytesMax);
+}
+
+// The first bytes of an object, as many as a descriptor may have.
+Task<Result<std::string>> ReadFront(ObjectBackend& backend, std::string_view path) {
+  CO_TRY(const std::unique_ptr<Object> object, co_await backend.Open(path, fss::OpenMode::kRead));
+  std::string text(std::min<uint64_t>(object->size_bytes(), kDescriptorReadBytesMax), '\0');
+  const Status read = co_await ReadWhole(*object, text);
+  const Status closed = co_await object->Close();
+  if (!read) co_return read.error();
+  if (!closed) co_return closed.error();
+  co_return text;
+}
+
+Task<bool> IsLiving(ObjectBackend& backend, std::string_view parent_path,
+                    std::string_view child_path) {
+  const Result<std::string> text = co_await ReadFront(backend, child_path);
+  if (!text) co_return text.error().code() != Code::kNotFound;
+  const Result<Descriptor> child = ParseDescriptor(DescriptorPart(*text));
+  if (!child) co_return child.error().code() != Code::kNotRecognized;
+  if (!child->has_parent()) co_return false;
+  const Result<std::string> named = ResolveName(FolderOf(child_path), child->parent_file_name_hint);
+  co_return named&&* named == parent_path;
+}
+
+Task<Status> StoreRegistry(ObjectBackend& backend, std::string_view parent_path,
+                           std::vector<std::string>& paths) {
+  const std::string registry_path = ChildrenPath(parent_path);
+  if (paths.empty()) {
+    CO_TRY_STATUS(co_await RemoveIfThere(backend, registry_path));
+    CO_TRY_STATUS(co_await backend.SyncNames());
+    co_return base::Ok();
+  }
+  const std::string text = RegistryText(paths);
+  CO_TRY_STATUS(co_await backend.ReplaceContents(registry_path, text));
+  co_return base::Ok();
+}
+
+}  // namespace
+
+std::string ChildrenPath(std::string_view parent_path) {
+  return fmt::format("{}.children", parent_path);
+}
+
+Task<Result<std::vector<std::string>>> RegisteredChildren(ObjectBackend& backend,
+                                                          std::string_view parent_path) {
+  const std::string path = ChildrenPath(parent_path);
+  const Result<std::string> text = co_await ReadObject(backend, path, kDescriptorReadBytesMax);
+  if (!text && text.error().code() == Code::kNotFound) co_return std::vector<std::string>();
+  if (!text) co_return text.error();
+  co_return ParseRegistry(*text);
+}
+
+Task<Result<std::vector<std::string>>> LivingChildren(ObjectBackend& backend,
+                                                      std::string_view parent_path) {
+  CO_TRY(const std::vector<std::string> registered,
+         co_await RegisteredChildren(backend, parent_path));
+  std::vector<std::string> living;
+  for (const std::string& child : registered) {
+    const bool is_living = co_await IsLiving(backend, parent_path, child);
+    if (is_living) living.push_back(child);
+  }
+  co_return living;
+}
+
+Task<Status> CheckNoLivingChildren(ObjectBackend& backend, std::string_view parent_path,
+                                   std::string_view verb) {
+  CO_TRY(const std::vector<std::string> living, co_await LivingChildren(backend, parent_path));
+  if (living.empty()) co_return base::Ok();
+  co_return Error(Code::kUnsupported,
+                  fmt::format("{} {}: the linked clone {} stands on it{}", verb, parent_path,
+                              living.front(), living.size() > 1 ? ", and others" : ""));
+}
+
+Task<Status> RegisterChild(ObjectBackend& backend, std::string_view parent_path,
+                           std::string_view child_path) {
+  CO_TRY(const std::vector<std::string> registered,
+         co_await RegisteredChildren(backend, parent_path));
+  if (std::find(registered.begin(), registered.end(), child_path) != registered.end()) {
+    co_return base::Ok();
+  }
+  CO_TRY(std::vector<std::string> paths, co_await LivingChildren(backend, parent_path));
+  paths.emplace_back(child_path);
+  CO_TRY_STATUS(co_await StoreRegistry(backend, parent_path, paths));
+  co_return base::Ok();
+}
+
+Task<Status> UnregisterChild(ObjectBackend& backend, std::string_view parent_path,
+                             std::string_view child_path) {
+  CO_TRY(std::vector<std::string> paths, co_await RegisteredChildren(backend, parent_path));
+  const auto gone = std::remove(paths.begin(), paths.end(), child_path);
+  if (gone == paths.end()) co_return base::Ok();
+  paths.erase(gone, paths.end());
+  CO_TRY_STATUS(co_await StoreRegistry(backend, parent_path, paths));
+  co_return base::Ok();
+}
+
+Task<Status> DropStaleChildren(ObjectBackend& backend, std::string_view parent_path) {
+  CO_TRY(const std::vector<std::string> registered,
+         co_await RegisteredChildren(backend, parent_path));
+  CO_TRY(std::vector<std::string> living, co_await LivingChildren(backend, parent_path));
+  if (living.size() == registered.size()) co_return base::Ok();
+  CO_TRY_STATUS(co_await StoreRegistry(backend, parent_path, living));
+  co_return base::Ok();
+}
+
+}  // namespace disklib

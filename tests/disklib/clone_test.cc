@@ -1,0 +1,214 @@
+#include "disklib/clone.h"
+
+#include <map>
+
+#include "tests/disklib/support.h"
+
+namespace disklib {
+namespace {
+
+using base::Code;
+using base::MapRun;
+using base::MapState;
+using base::Result;
+using base::Status;
+
+// A disk with data at odd places, and what it holds.
+std::vector<std::byte> MakeSource(Bench& bench, std::string_view path, uint64_t size_bytes) {
+  bench.Create(path, {.size_bytes = size_bytes, .adapter_type = "pvscsi"});
+  std::vector<std::byte> content(size_bytes);
+  const auto chain = bench.Open(path, true);
+  for (const uint64_t offset_bytes : {uint64_t{0}, kMebi - 512, 3 * kMebi, size_bytes - 4096}) {
+    std::vector<std::byte> bytes = Pattern(offset_bytes + 1, 4096);
+    std::copy(bytes.begin(), bytes.end(),
+              content.begin() + static_cast<std::ptrdiff_t>(offset_bytes));
+    EXPECT_TRUE(WriteBytes(bench, *chain, offset_bytes, bytes));
+  }
+  EXPECT_TRUE(bench.Run(chain->Close()));
+  return content;
+}
+
+std::vector<std::byte> ContentOf(Bench& bench, std::string_view path) {
+  const auto chain = bench.Open(path, false);
+  std::vector<std::byte> bytes(chain->size_bytes());
+  EXPECT_TRUE(ReadBytes(bench, *chain, 0, bytes));
+  EXPECT_TRUE(bench.Run(chain->Close()));
+  return bytes;
+}
+
+Result<CloneResult> Clone(Bench& bench, std::string_view from, std::string_view to,
+                          CloneOptions options = {}, Progress* progress = nullptr) {
+  return bench.Run(CloneDisk(bench.lib, from, bench.lib, to, options, progress));
+}
+
+TEST(CloneDisk, CopiesTheContentAndNotTheHoles) {
+  Bench bench;
+  const auto content = MakeSource(bench, "a.vmdk", 40 * kMebi);
+  const auto cloned = Clone(bench, "a.vmdk", "b.vmdk");
+  ASSERT_TRUE(cloned) << cloned.error().message();
+  EXPECT_EQ(cloned->size_bytes, 40 * kMebi);
+  EXPECT_EQ(cloned->data_bytes + cloned->zero_bytes, 40 * kMebi);
+  EXPECT_TRUE(ContentOf(bench, "b.vmdk") == content);
+  const DiskInfo info = *bench.Run(bench.lib.GetInfo("b.vmdk"));
+  EXPECT_TRUE(info.is_thin);
+  EXPECT_LE(info.allocated_bytes, kMebi) << "holes stay holes";
+}
+
+TEST(CloneDisk, HasItsOwnIdentityAndTheContentsId) {
+  Bench bench;
+  MakeSource(bench, "a.vmdk", 4 * kMebi);
+  bench.Store("a.vmdk",
+              bench.Load("a.vmdk") +
+                  "ddb.toolsVersion = \"12352\"\nddb.iofilters = \"x\"\n"
+                  "ddb.sidecars = \"a_1.vmfd\"\nddb.strata.renamingFrom = \"old.vmdk\"\n");
+  ASSERT_TRUE(Clone(bench, "a.vmdk", "b.vmdk"));
+  const DiskInfo source = *bench.Run(bench.lib.GetInfo("a.vmdk"));
+  const DiskInfo clone = *bench.Run(bench.lib.GetInfo("b.vmdk"));
+  EXPECT_EQ(clone.content_id, source.content_id) << "equal content, equal id";
+  EXPECT_NE(clone.uuid, source.uuid);
+  EXPECT_EQ(clone.adapter_type, "pvscsi");
+  EXPECT_EQ(clone.geometry, source.geometry);
+  const Descriptor descriptor = *ParseDescriptor(bench.Load("b.vmdk"));
+  EXPECT_EQ(*descriptor.FindDatabase("ddb.toolsVersion"), "12352");
+  EXPECT_EQ(descriptor.FindDatabase("ddb.iofilters"), nullptr);
+  EXPECT_EQ(descriptor.FindDatabase("ddb.sidecars"), nullptr);
+  EXPECT_EQ(descriptor.FindDatabase("ddb.strata.renamingFrom"), nullptr);
+  EXPECT_EQ(*descriptor.FindDatabase("ddb.longContentID"),
+            *ParseDescriptor(bench.Load("a.vmdk"))->FindDatabase("ddb.longContentID"));
+}
+
+TEST(CloneDisk, TakesSpaceAsItsFormatSays) {
+  Bench bench;
+  const auto content = MakeSource(bench, "a.vmdk", 8 * kMebi);
+  const std::map<std::string, MapState> state_of_zeros = {{"thin", MapState::kHole},
+                                                          {"zeroedthick", MapState::kZero},
+                                                          {"eagerzeroedthick", MapState::kData}};
+  for (const auto& [word, state] : state_of_zeros) {
+    CloneOptions options;
+    ASSERT_TRUE(ParseCloneFormat(word, options));
+    const std::string path = word + ".vmdk";
+    const auto cloned = Clone(bench, "a.vmdk", path, options);
+    ASSERT_TRUE(cloned) << cloned.error().message();
+    EXPECT_TRUE(ContentOf(bench, path) == content) << word;
+    const auto chain = bench.Open(path, false);
+    std::vector<MapRun> runs;
+    ASSERT_TRUE(bench.Run(chain->MapStatus(5 * kMebi, kMebi, runs)));
+    EXPECT_EQ(runs.at(0).state, state) << word;
+    ASSERT_TRUE(bench.Run(chain->Close()));
+    const uint64_t allocated_bytes = bench.Run(bench.lib.GetInfo(path))->allocated_bytes;
+    EXPECT_EQ(allocated_bytes >= 8 * kMebi, word != "thin") << word;
+  }
+}
+
+TEST(CloneDisk, LeavesOutZerosThatWereWritten) {
+  Bench bench;
+  bench.Create("a.vmdk",
+               {.size_bytes = 8 * kMebi, .provisioning = Provisioning::kEagerZeroedThick});
+  const auto cloned = Clone(bench, "a.vmdk", "b.vmdk");
+  ASSERT_TRUE(cloned);
+  EXPECT_EQ(cloned->data_bytes, 0u);
+  const DiskInfo info = *bench.Run(bench.lib.GetInfo("b.vmdk"));
+  EXPECT_EQ(info.extents.at(0).allocated_bytes, 0u);
+}
+
+TEST(CloneDisk, SplitsAndJoinsFiles) {
+  Bench bench;
+  bench.Create("a.vmdk", {.size_bytes = 4200 * kMebi});
+  const auto chain = bench.Open("a.vmdk", true);
+  std::vector<std::byte> bytes = Pattern(9, 2 * kMebi);
+  const uint64_t border_bytes = 2047 * kMebi - kMebi;
+  ASSERT_TRUE(WriteBytes(bench, *chain, border_bytes, bytes));
+  ASSERT_TRUE(bench.Run(chain->Close()));
+  ASSERT_TRUE(Clone(bench, "a.vmdk", "b.vmdk", {.layout = DiskLayout::kTwoGbMaxExtentFlat}));
+  ASSERT_TRUE(Clone(bench, "b.vmdk", "c.vmdk"));
+  for (const char* path : {"b.vmdk", "c.vmdk"}) {
+    const auto copy = bench.Open(path, false);
+    std::vector<std::byte> read(2 * kMebi);
+    ASSERT_TRUE(ReadBytes(bench, *copy, border_bytes, read));
+    EXPECT_TRUE(read == bytes) << path;
+    ASSERT_TRUE(bench.Run(copy->Close()));
+  }
+  EXPECT_EQ(bench.Run(bench.lib.GetInfo("b.vmdk"))->extents.size(), 3u);
+}
+
+TEST(CloneDisk, RefusesADiskThatIsWrittenAndANameThatIsTaken) {
+  Bench bench;
+  MakeSource(bench, "a.vmdk", 4 * kMebi);
+  const auto chain = bench.Open("a.vmdk", true);
+  const auto refused = Clone(bench, "a.vmdk", "b.vmdk");
+  EXPECT_EQ(refused.error().code(), Code::kBusy);
+  EXPECT_NE(refused.error().message().find("test"), std::string::npos) << "names the holder";
+  ASSERT_TRUE(bench.Run(chain->Close()));
+  bench.Create("c.vmdk", {.size_bytes = kMebi});
+  EXPECT_EQ(Clone(bench, "a.vmdk", "c.vmdk").error().code(), Code::kExists);
+  EXPECT_EQ(bench.Listing().size(), 4u);
+}
+
+class StopAfter : public Progress {
+ public:
+  explicit StopAfter(int calls) : calls_left_(calls) {}
+
+  bool Advance(uint64_t done_bytes, uint64_t total_bytes) override {
+    EXPECT_LE(done_bytes, total_bytes);
+    return --calls_left_ > 0;
+  }
+
+ private:
+  int calls_left_;
+};
+
+TEST(CloneDisk, CanBeStoppedAndLeavesNothing) {
+  Bench bench;
+  MakeSource(bench, "a.vmdk", 40 * kMebi);
+  const auto before = bench.Listing();
+  for (const int calls : {1, 2, 3}) {
+    StopAfter progress(calls);
+    EXPECT_EQ(Clone(bench, "a.vmdk", "b.vmdk", {}, &progress).error().code(), Code::kInterrupted);
+    EXPECT_EQ(bench.Listing(), before);
+  }
+}
+
+TEST(CloneDisk, IsWholeOrAbsentWhereverItIsCut) {
+  for (const auto crash : {fss::MemoryFileSystem::Crash::kLosesNothing,
+                           fss::MemoryFileSystem::Crash::kLosesUnsyncedData,
+                           fss::MemoryFileSystem::Crash::kLosesAllUnsynced}) {
+    bool was_cut = true;
+    for (uint64_t call = 1; was_cut; ++call) {
+      Bench bench;
+      const auto content = MakeSource(bench, "a.vmdk", 5 * kMebi);
+      ASSERT_TRUE(bench.Run(bench.files.SyncAll()));
+      bench.files.CutAt(call);
+      const auto cloned = Clone(bench, "a.vmdk", "b.vmdk");
+      was_cut = bench.files.has_failed();
+      bench.files.Recover(crash);
+      if (bench.Run(Exists(bench.backend, "b.vmdk")).value()) {
+        EXPECT_TRUE(ContentOf(bench, "b.vmdk") == content) << "call " << call;
+      }
+      const auto again = Clone(bench, "a.vmdk", "b.vmdk");
+      EXPECT_TRUE(again || again.error().code() == Code::kExists) << call;
+      EXPECT_TRUE(ContentOf(bench, "b.vmdk") == content) << "call " << call;
+      EXPECT_EQ(bench.Listing().size(), 4u) << "nothing unfinished is left, call " << call;
+    }
+  }
+}
+
+TEST(CloneDisk, SurvivesOneFailureAtEveryCall) {
+  bool has_failed = true;
+  for (uint64_t call = 1; has_failed; ++call) {
+    Bench bench;
+    const auto content = MakeSource(bench, "a.vmdk", 5 * kMebi);
+    bench.files.FailAt(call);
+    const auto first = Clone(bench, "a.vmdk", "b.vmdk");
+    has_failed = bench.files.has_failed();
+    bench.files.StopFailing();
+    if (!first) {
+      const auto again = Clone(bench, "a.vmdk", "b.vmdk");
+      EXPECT_TRUE(again || again.error().code() == Code::kExists) << call;
+    }
+    EXPECT_TRUE(ContentOf(bench, "b.vmdk") == content) << "call " << call;
+    EXPECT_EQ(bench.files.lookups_held(), 0u);
+  }
+}
+
+}  // namespace
+}  // namespace disklib
