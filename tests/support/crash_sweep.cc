@@ -63,13 +63,12 @@ class CasePlan {
 };
 
 // One case: made from the seed, the prefix and its number alone, so that it can be replayed alone.
-void RunCase(SimDisk& disk, const CrashSweepOptions& options, const CasePlan& plan,
-             CrashCase& crash, const CrashCheck& check, CrashSweepResult& result) {
+void RunCase(const CrashSubject& subject, const CrashSweepOptions& options, const CasePlan& plan,
+             CrashCase& crash, CrashSweepResult& result) {
   Random random(options.seed * 1'000'003 + crash.prefix_length * 8191 + crash.number);
   crash.fates = plan.FatesOf(crash.number, random);
   SimExecutor executor(random.Next());
-  const auto image = disk.CrashImage(executor, crash.prefix_length, crash.fates);
-  const std::string wrong = check(executor, *image, crash);
+  const std::string wrong = subject.run(executor, crash);
   ++result.cases;
   if (wrong.empty()) return;
   if (result.failures++ == 0) {
@@ -89,22 +88,35 @@ std::string CrashCase::ToString() const {
   return text;
 }
 
-CrashSweepResult SweepCrashes(SimDisk& disk, const CrashSweepOptions& options,
-                              const CrashCheck& check, uint64_t failures_max) {
+CrashSweepResult SweepCrashSubject(const CrashSubject& subject, const CrashSweepOptions& options,
+                                   uint64_t failures_max) {
   CrashSweepResult result;
-  const size_t last = disk.log().size();
+  const size_t last = subject.log_length;
   for (size_t prefix = options.first_prefix; prefix <= last; ++prefix) {
     const bool skipped = (prefix - options.first_prefix) % options.prefix_step != 0;
     if (options.only_prefix ? prefix != *options.only_prefix : skipped && prefix != last) continue;
-    CrashCase crash{prefix, 0, disk.OpenChanges(prefix), {}};
+    CrashCase crash{prefix, 0, subject.open_changes(prefix), {}};
     const CasePlan plan(options, crash.open.size());
     for (crash.number = 0; crash.number < plan.count(); ++crash.number) {
       if (options.only_case && crash.number != *options.only_case) continue;
-      RunCase(disk, options, plan, crash, check, result);
+      RunCase(subject, options, plan, crash, result);
       if (result.failures >= failures_max) return result;
     }
   }
   return result;
+}
+
+CrashSweepResult SweepCrashes(SimDisk& disk, const CrashSweepOptions& options,
+                              const CrashCheck& check, uint64_t failures_max) {
+  const CrashSubject subject{
+      .log_length = disk.log().size(),
+      .open_changes = [&](size_t prefix_length) { return disk.OpenChanges(prefix_length); },
+      .run =
+          [&](SimExecutor& executor, const CrashCase& crash) {
+            const auto image = disk.CrashImage(executor, crash.prefix_length, crash.fates);
+            return check(executor, *image, crash);
+          }};
+  return SweepCrashSubject(subject, options, failures_max);
 }
 
 uint64_t SeedFromEnvironment(uint64_t fallback) {

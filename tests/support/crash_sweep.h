@@ -56,7 +56,19 @@ struct CrashSweepResult {
 using CrashCheck =
     std::function<std::string(SimExecutor& executor, SimDisk& disk, const CrashCase& crash)>;
 
+// What a sweep cuts: a log, the changes in it whose fate is open behind a prefix, and one case of
+// them, recovered and checked. Prefixes come in ascending order.
+struct CrashSubject {
+  size_t log_length;
+  std::function<std::vector<size_t>(size_t prefix_length)> open_changes;
+  std::function<std::string(SimExecutor& executor, const CrashCase& crash)> run;
+};
+
 // Goes on after failures up to `failures_max`.
+CrashSweepResult SweepCrashSubject(const CrashSubject& subject, const CrashSweepOptions& options,
+                                   uint64_t failures_max = 1);
+
+// The same over the log of a disk.
 CrashSweepResult SweepCrashes(SimDisk& disk, const CrashSweepOptions& options,
                               const CrashCheck& check, uint64_t failures_max = 1);
 
