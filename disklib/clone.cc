@@ -111,13 +111,18 @@ Task<Result<CloneResult>> MakeDiskFrom(Lib& lib, std::string_view path, DiskCont
                      .content_id = content.content_id};
   CO_TRY_STATUS(CheckNewLink(path, what));
   const Descriptor descriptor = DescribeCopy(path, what, content, lib.executor().random());
-  LinkFiller filler(lib, descriptor, *content.device, content.direct);
+  LinkFiller link_filler(lib, descriptor, *content.device, content.direct);
+  StreamFiller stream_filler(lib, descriptor, *content.device);
+  const bool is_stream = options.layout == DiskLayout::kStreamOptimized;
+  ExtentFiller* const filler =
+      is_stream ? static_cast<ExtentFiller*>(&stream_filler) : &link_filler;
   const FilledLink link{
-      .descriptor = descriptor, .what = what, .content = content.origin, .filler = &filler};
+      .descriptor = descriptor, .what = what, .content = content.origin, .filler = filler};
   CO_TRY_STATUS(co_await CreateFilledLink(lib, path, link, progress));
+  const CopyCounts& counts = is_stream ? stream_filler.counts() : link_filler.counts();
   co_return CloneResult{.size_bytes = what.size_bytes,
-                        .data_bytes = filler.counts().data_bytes,
-                        .zero_bytes = filler.counts().zero_bytes,
+                        .data_bytes = counts.data_bytes,
+                        .zero_bytes = counts.zero_bytes,
                         .content_id = FormatContentId(content.content_id)};
 }
 

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "disklib/names.h"
+#include "disklib/sparse/stream_writer.h"
 
 namespace disklib {
 namespace {
@@ -86,6 +87,30 @@ class LinkTarget : public CopyTarget {
   bool takes_ = true;
 };
 
+// A stream as the target of a copy: grains in order, zeros passed over.
+class StreamTarget : public CopyTarget {
+ public:
+  explicit StreamTarget(StreamWriter& writer) : writer_(writer) {}
+
+  uint64_t granule_bytes() const override { return kStreamGrainBytes; }
+
+  bool in_order() const override { return true; }
+
+  Task<Status> Store(IoRequest request) override {
+    const base::IoVec& piece = request.buffers.front();
+    return writer_.Append(request.offset_bytes, {piece.data, piece.size_bytes});
+  }
+
+ private:
+  StreamWriter& writer_;
+};
+
+std::string_view TraitOf(const Descriptor& descriptor, std::string_view key,
+                         std::string_view fallback) {
+  const std::string* const value = descriptor.FindDatabase(key);
+  return value == nullptr ? fallback : std::string_view(*value);
+}
+
 }  // namespace
 
 Task<Result<std::unique_ptr<Extent>>> LinkFiller::OpenUnfinished(const NewExtent* extent) {
@@ -133,6 +158,34 @@ Task<Status> LinkFiller::Fill(NewExtentsPlan& plan, Progress* progress) {
   const Status closed = co_await link->Close();
   if (copied) counts_ = *copied;
   co_return status ? closed : status;
+}
+
+Task<Status> StreamFiller::WriteStream(Object& object, Progress* progress) {
+  const std::unique_ptr<StreamSink> sink = MakeObjectSink(object);
+  const NewStream what{
+      .size_bytes = source_.size_bytes(),
+      .file_name = descriptor_.extents.front().file_name,
+      .adapter_type = TraitOf(descriptor_, "ddb.adapterType", "lsilogic"),
+      .hardware_version = TraitOf(descriptor_, "ddb.virtualHWVersion", "14"),
+      .content_id = descriptor_.content_id,
+  };
+  CO_TRY(const std::unique_ptr<StreamWriter> writer,
+         co_await StreamWriter::Start(lib_.executor(), *sink, what));
+  StreamTarget target(*writer);
+  const CopyOptions options{.direct = nullptr, .progress = progress};
+  CO_TRY(counts_, co_await CopyContent(lib_.executor(), source_, target, options));
+  CO_TRY_STATUS(co_await writer->Finish());
+  CO_TRY_STATUS(co_await object.Sync(/*data_only=*/false));
+  co_return base::Ok();
+}
+
+Task<Status> StreamFiller::Fill(NewExtentsPlan& plan, Progress* progress) {
+  const std::string path = UnfinishedPath(plan.extents.front().path);
+  CO_TRY(const std::unique_ptr<Object> object,
+         co_await lib_.backend().Open(path, fss::OpenMode::kWrite));
+  const Status written = co_await WriteStream(*object, progress);
+  const Status closed = co_await object->Close();
+  co_return written ? closed : written;
 }
 
 }  // namespace disklib

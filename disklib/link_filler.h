@@ -41,4 +41,25 @@ class LinkFiller : public ExtentFiller {
   CopyCounts counts_;
 };
 
+// Fills the one file of a streamOptimized disk.
+class StreamFiller : public ExtentFiller {
+ public:
+  // `descriptor` says adapter, hardware version and content id of the stream.
+  StreamFiller(Lib& lib, const Descriptor& descriptor, base::BlockDevice& source)
+      : lib_(lib), descriptor_(descriptor), source_(source) {}
+
+  // Errors: those of the file and of StreamWriter, kInterrupted.
+  base::Task<base::Status> Fill(NewExtentsPlan& plan, Progress* progress) override;
+
+  const CopyCounts& counts() const { return counts_; }
+
+ private:
+  base::Task<base::Status> WriteStream(Object& object, Progress* progress);
+
+  Lib& lib_;
+  const Descriptor& descriptor_;
+  base::BlockDevice& source_;
+  CopyCounts counts_;
+};
+
 }  // namespace disklib

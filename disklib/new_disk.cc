@@ -31,7 +31,8 @@ ExtentType TypeOf(DiskLayout layout) {
     case DiskLayout::kMonolithicFlat:
     case DiskLayout::kTwoGbMaxExtentFlat: return ExtentType::kFlat;
     case DiskLayout::kMonolithicSparse:
-    case DiskLayout::kTwoGbMaxExtentSparse: return ExtentType::kSparse;
+    case DiskLayout::kTwoGbMaxExtentSparse:
+    case DiskLayout::kStreamOptimized: return ExtentType::kSparse;
     case DiskLayout::kVmfsSparse: return ExtentType::kVmfsSparse;
     case DiskLayout::kSeSparse: return ExtentType::kSeSparse;
   }
@@ -58,7 +59,8 @@ void AppendSplitExtents(std::string_view descriptor_name, ExtentType type, uint6
 // The file of a layout that has one.
 std::string SingleExtentName(std::string_view descriptor_name, DiskLayout layout) {
   switch (layout) {
-    case DiskLayout::kMonolithicSparse: return std::string(descriptor_name);
+    case DiskLayout::kMonolithicSparse:
+    case DiskLayout::kStreamOptimized: return std::string(descriptor_name);
     case DiskLayout::kVmfsSparse: return DeltaExtentName(descriptor_name);
     case DiskLayout::kSeSparse: return SeSparseExtentName(descriptor_name);
     default: return FlatExtentName(descriptor_name);
@@ -119,6 +121,7 @@ std::string_view NameOf(DiskLayout layout) {
     case DiskLayout::kTwoGbMaxExtentSparse: return "twoGbMaxExtentSparse";
     case DiskLayout::kVmfsSparse: return "vmfsSparse";
     case DiskLayout::kSeSparse: return "seSparse";
+    case DiskLayout::kStreamOptimized: return "streamOptimized";
   }
   return "vmfs";
 }
@@ -127,7 +130,7 @@ std::optional<DiskLayout> ParseDiskLayout(std::string_view create_type) {
   for (const DiskLayout layout :
        {DiskLayout::kVmfs, DiskLayout::kMonolithicFlat, DiskLayout::kTwoGbMaxExtentFlat,
         DiskLayout::kMonolithicSparse, DiskLayout::kTwoGbMaxExtentSparse, DiskLayout::kVmfsSparse,
-        DiskLayout::kSeSparse}) {
+        DiskLayout::kSeSparse, DiskLayout::kStreamOptimized}) {
     if (EqualsIgnoringCase(create_type, NameOf(layout))) return layout;
   }
   if (EqualsIgnoringCase(create_type, "2GbMaxExtentFlat")) return DiskLayout::kTwoGbMaxExtentFlat;
@@ -150,10 +153,12 @@ Status CheckNewLink(std::string_view path, const NewLink& link) {
     return Error(Code::kInvalidArgument,
                  fmt::format("create {}: unknown adapter type {}", path, link.adapter_type));
   }
-  if (!link.parent_path.empty() && IsFlat(link.layout)) {
+  const bool can_be_child = !IsFlat(link.layout) && link.layout != DiskLayout::kStreamOptimized;
+  if (!link.parent_path.empty() && !can_be_child) {
     return Error(Code::kInvalidArgument,
-                 fmt::format("create {}: a child of {} must be sparse, {} is not", path,
-                             link.parent_path, NameOf(link.layout)));
+                 fmt::format("create {}: a child of {} is seSparse, vmfsSparse or hosted "
+                             "sparse, {} is not",
+                             path, link.parent_path, NameOf(link.layout)));
   }
   if (IsSplit(link.layout)) return base::Ok();
   return CheckSparse32(fmt::format("create {}", path), TypeOf(link.layout), size_bytes);

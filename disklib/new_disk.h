@@ -25,6 +25,7 @@ enum class DiskLayout : uint8_t {
   kTwoGbMaxExtentSparse,  // hosted sparse extents of at most 2047 MiB
   kVmfsSparse,            // one redo log
   kSeSparse,              // one space-efficient delta
+  kStreamOptimized,       // one compressed file with the descriptor inside, written once
 };
 
 // Whether a layout's extents are raw bytes.

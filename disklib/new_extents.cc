@@ -52,6 +52,7 @@ Task<Status> TakeSpace(Object& object, uint64_t offset_bytes, uint64_t length_by
 
 Task<Status> Prepare(Object& object, const NewExtent* extent, const NewExtentsPlan* plan,
                      Provisioning provisioning, Progress* progress) {
+  if (plan->is_stream) co_return base::Ok();
   if (extent->sparse) {
     const NewSparseExtent shape{.kind = *extent->sparse,
                                 .size_bytes = extent->size_bytes,

@@ -40,6 +40,7 @@ struct NewExtentsPlan {
   Provisioning provisioning = Provisioning::kThin;
   uint64_t grain_bytes = 0;   // of sparse extents; 0: the format's default
   bool all_tables = false;    // of sparse extents
+  bool is_stream = false;     // the filler writes the whole file, header and all
   std::string embedded = {};  // a descriptor that stands inside the only extent; empty: none
   std::string content = {};   // what is filled in, in one line; empty: zeros
 };

@@ -42,7 +42,8 @@ NewExtentsPlan PlanExtents(std::string_view path, const FilledLink& link, std::s
                             .size_bytes = line.sector_count * kSectorBytes,
                             .sparse = SparseKindOf(line.type)});
   }
-  if (link.what.layout == DiskLayout::kMonolithicSparse) plan.embedded = text;
+  plan.is_stream = link.what.layout == DiskLayout::kStreamOptimized;
+  if (plan.is_stream || link.what.layout == DiskLayout::kMonolithicSparse) plan.embedded = text;
   return plan;
 }
 
@@ -93,6 +94,12 @@ Task<Status> CreateFilledLink(Lib& lib, std::string_view path, FilledLink link,
 Task<Status> CreateLink(Lib& lib, std::string_view path, NewLink what, Progress* progress) {
   CO_TRY_STATUS(CheckNewLink(path, what));
   CO_TRY(what.size_bytes, CheckDiskSize(what.size_bytes));
+  if (what.layout == DiskLayout::kStreamOptimized) {
+    co_return Error(Code::kUnsupported,
+                    fmt::format("create {}: streamOptimized files are written once: clone a disk "
+                                "to that format",
+                                path));
+  }
   const Descriptor descriptor = MakeDescriptor(path, what, lib.executor().random());
   const FilledLink link{.descriptor = descriptor, .what = what, .content = {}, .filler = nullptr};
   CO_TRY_STATUS(co_await CreateFilledLink(lib, path, link, progress));

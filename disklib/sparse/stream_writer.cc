@@ -60,7 +60,7 @@ bool IsZero(std::span<const std::byte> bytes) {
 Descriptor MakeStreamDescriptor(const NewStream& what, base::Random& random) {
   const uint64_t sector_count = what.size_bytes / kSectorBytes;
   Descriptor descriptor;
-  descriptor.content_id = DrawContentId(random);
+  descriptor.content_id = what.content_id ? *what.content_id : DrawContentId(random);
   descriptor.create_type = "streamOptimized";
   descriptor.extents.push_back({.sector_count = sector_count,
                                 .type = ExtentType::kSparse,
@@ -118,12 +118,11 @@ Task<Result<std::unique_ptr<StreamWriter>>> StreamWriter::Start(Executor& execut
   CHECK(what.deflate_level >= 1 && what.deflate_level <= 9);
   CO_TRY(const uint64_t size_bytes, CheckDiskSize(what.size_bytes));
   if (size_bytes != what.size_bytes) {
-    co_return Error(Code::kInvalidArgument,
-                    fmt::format("stream: a capacity of {} bytes is no whole sectors",
-                                what.size_bytes));
+    co_return Error(
+        Code::kInvalidArgument,
+        fmt::format("stream: a capacity of {} bytes is no whole sectors", what.size_bytes));
   }
-  CO_TRY(const std::string text,
-         WriteDescriptor(MakeStreamDescriptor(what, executor.random())));
+  CO_TRY(const std::string text, WriteDescriptor(MakeStreamDescriptor(what, executor.random())));
   std::unique_ptr<StreamWriter> writer(new StreamWriter(executor, sink, what));
   CO_TRY_STATUS(co_await writer->WriteFront(text));
   co_return std::move(writer);

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -47,11 +48,12 @@ class StreamSink {
 std::unique_ptr<StreamSink> MakeObjectSink(Object& object);
 
 struct NewStream {
-  uint64_t size_bytes = 0;         // capacity, whole sectors, up to 62 TiB
+  uint64_t size_bytes = 0;          // capacity, whole sectors, up to 62 TiB
   std::string_view file_name = {};  // what the embedded descriptor calls its own file
   std::string_view adapter_type = "lsilogic";
   std::string_view hardware_version = "14";
   int deflate_level = kDeflateLevelDefault;
+  std::optional<uint32_t> content_id = std::nullopt;  // unset: a new one is drawn
 };
 
 class StreamWriter {

@@ -1,0 +1,114 @@
+// An independent reader judges our clones: qemu-img compares each format with the raw content.
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "disklib/clone.h"
+#include "disklib/compare.h"
+#include "disklib/file_backend.h"
+#include "fs/base/uring_executor.h"
+#include "fs/fss/posix_driver.h"
+
+namespace disklib {
+namespace {
+
+constexpr uint64_t kMebi = uint64_t{1} << 20;
+
+class CloneQemu : public testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_EQ(std::system("qemu-img --version >/dev/null"), 0) << "qemu-img is needed";
+    std::string pattern = std::filesystem::temp_directory_path() / "strata-clone.XXXXXX";
+    folder_ = mkdtemp(pattern.data());
+    fss::PosixFileSystem::Options options;
+    options.folder_path = folder_;
+    files_ = *fss::PosixFileSystem::Create(*executor_, options);
+    backend_ = std::make_unique<FileBackend>(*files_);
+    lib_ = std::make_unique<Lib>(*executor_, *backend_, open_disks_);
+  }
+
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  template <typename T>
+  T Run(base::Task<T> task) {
+    return base::RunSync(*executor_, std::move(task));
+  }
+
+  void Shell(const std::string& command) {
+    const std::string line = fmt::format("cd {} && {} >out.txt 2>&1", folder_, command);
+    EXPECT_EQ(std::system(line.c_str()), 0) << command << "\n" << ReadFile("out.txt");
+  }
+
+  std::string ReadFile(const std::string& name) {
+    std::ifstream file(folder_ + "/" + name, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  }
+
+  // A disk with text here and there, and "model.raw" that holds the same.
+  void MakeSource(uint64_t size_bytes) {
+    const NewDisk disk{.size_bytes = size_bytes, .adapter_type = "pvscsi"};
+    ASSERT_TRUE(Run(CreateDisk(*lib_, "source.vmdk", disk, nullptr)));
+    std::fstream flat(folder_ + "/source-flat.vmdk",
+                      std::ios::in | std::ios::out | std::ios::binary);
+    for (uint64_t at = 0; at < size_bytes; at = at * 3 + 37 * 4096) {
+      std::string text(std::min<uint64_t>(90'000 + at % 4096, size_bytes - at), '\0');
+      for (size_t i = 0; i < text.size(); ++i) {
+        text[i] = static_cast<char>('a' + (at + i * 7 + i / 512) % 23);
+      }
+      flat.seekp(static_cast<std::streamoff>(at));
+      flat.write(text.data(), static_cast<std::streamsize>(text.size()));
+    }
+    flat.close();
+    Shell("cp --sparse=always source-flat.vmdk model.raw");
+  }
+
+  std::string folder_;
+  std::unique_ptr<base::UringExecutor> executor_ = *base::UringExecutor::Create();
+  std::unique_ptr<fss::PosixFileSystem> files_;
+  std::unique_ptr<FileBackend> backend_;
+  OpenDisks open_disks_;
+  std::unique_ptr<Lib> lib_;
+};
+
+TEST_F(CloneQemu, ReadsEveryFormatByteForByte) {
+  MakeSource(150 * kMebi + 512);
+  for (const char* format : {"thin", "zeroedthick", "eagerzeroedthick", "monolithicFlat",
+                             "twoGbMaxExtentFlat", "seSparse", "streamOptimized"}) {
+    SCOPED_TRACE(format);
+    CloneOptions options;
+    ASSERT_TRUE(ParseCloneFormat(format, options));
+    const std::string name = fmt::format("{}.vmdk", format);
+    const auto cloned = Run(CloneDisk(*lib_, "source.vmdk", *lib_, name, options, nullptr));
+    ASSERT_TRUE(cloned) << cloned.error().message();
+    Shell(fmt::format("qemu-img compare -f raw -F vmdk model.raw {}", name));
+    Shell(fmt::format("qemu-img check -f vmdk {}", name));
+    const DiskInfo source = *Run(lib_->GetInfo("source.vmdk"));
+    Shell(fmt::format("qemu-img info --output=json {}", name));
+    EXPECT_NE(ReadFile("out.txt").find(fmt::format("\"cid\": {}", 0xfffffffeu)), std::string::npos)
+        << "the clone has the content id of its source\n"
+        << ReadFile("out.txt");
+  }
+}
+
+TEST_F(CloneQemu, AgreesOnTheHashOfTheRawImage) {
+  MakeSource(40 * kMebi);
+  const auto hash = Run(HashDisk(*lib_, "source.vmdk", nullptr));
+  ASSERT_TRUE(hash) << hash.error().message();
+  Shell(fmt::format("test $(sha256sum <model.raw | cut -d' ' -f1) = {}", hash->sha256));
+}
+
+TEST_F(CloneQemu, LeavesHolesWhereTheSourceHasThem) {
+  MakeSource(400 * kMebi);
+  const auto cloned = Run(CloneDisk(*lib_, "source.vmdk", *lib_, "copy.vmdk", {}, nullptr));
+  ASSERT_TRUE(cloned) << cloned.error().message();
+  const uint64_t source_bytes = Run(lib_->GetInfo("source.vmdk"))->allocated_bytes;
+  const uint64_t copy_bytes = Run(lib_->GetInfo("copy.vmdk"))->allocated_bytes;
+  EXPECT_LE(copy_bytes, source_bytes + 64 * 1024);
+}
+
+}  // namespace
+}  // namespace disklib
