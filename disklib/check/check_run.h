@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -58,9 +59,9 @@ struct ExtentFile {
   std::string path;
   uint64_t line_sectors = 0;  // what the descriptor says
   bool is_writable = false;   // opened for repair
-  // Answers.
-  uint64_t held_bytes = 0;    // of the disk that the extent holds itself
-  uint64_t header_sectors = 0;  // what the header says; 0: none
+  // Told what the header says, before anything else is judged by it (D5).
+  std::function<void(uint64_t header_sectors)> take_size;
+  uint64_t held_bytes = 0;    // answers: of the disk that the extent holds itself
 };
 
 // Writes all of `bytes`. For repairs. Errors: kNoSpace, kIo.
@@ -86,6 +87,9 @@ base::Task<uint64_t> NextData(Object& object, uint64_t offset_bytes, uint64_t en
 // The checks of the formats. Each repairs as it goes where the findings say so, in an order that
 // can be cut anywhere: first what protects data, then what refers to it, then what frees. What is
 // wrong is a finding. Errors: kInterrupted; when repairing, those of writing.
+base::Task<base::Status> CheckHosted(CheckRun& run, ExtentFile& file);
+base::Task<base::Status> CheckStream(CheckRun& run, ExtentFile& file);
+base::Task<base::Status> CheckVmfsSparse(CheckRun& run, ExtentFile& file);
 base::Task<base::Status> CheckSeSparse(CheckRun& run, ExtentFile& file);
 
 }  // namespace disklib::check

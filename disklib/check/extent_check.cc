@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include <fmt/format.h>
@@ -6,6 +7,7 @@
 #include "disklib/check/chain_state.h"
 #include "disklib/descriptor_edit.h"
 #include "disklib/descriptor_lines.h"
+#include "disklib/sparse/hosted_format.h"
 
 namespace disklib::check {
 namespace {
@@ -80,18 +82,19 @@ void SetLineSectors(ChainLink& link, size_t index, uint64_t sectors) {
 }
 
 // D5: hosted headers may round up to a whole grain; the checks of the formats allow for it.
-void CheckLineSize(CheckRun& run, Work& work, const ExtentFile& file) {
-  if (file.header_sectors == 0 || file.header_sectors == file.line_sectors) return;
+void CheckLineSize(CheckRun& run, Work& work, uint64_t header_sectors) {
+  const uint64_t line_sectors = work.line->sector_count;
+  if (header_sectors == line_sectors) return;
   Found found{.id = Invariant::kD5,
               .text = fmt::format("the line of {} has {} sectors, its header {}", work.path(),
-                                  file.line_sectors, file.header_sectors)};
-  if (file.header_sectors <= kCapacitySectorsMax) {
+                                  line_sectors, header_sectors)};
+  if (header_sectors != 0 && header_sectors <= kCapacitySectorsMax) {
     found.repair = RepairClass::kOnRequest;
-    found.repair_text = fmt::format("the line gets {} sectors", file.header_sectors);
+    found.repair_text = fmt::format("the line gets {} sectors", header_sectors);
   }
   found.place.file = work.link->file->path;
   if (run.findings().Add(std::move(found))) {
-    SetLineSectors(*work.link, work.index, file.header_sectors);
+    SetLineSectors(*work.link, work.index, header_sectors);
   }
 }
 
@@ -143,19 +146,37 @@ Task<Status> CheckFlat(CheckRun& run, Work& work, Object& object) {
   co_return co_await CheckThin(run, work, object);
 }
 
+// Whether a hosted extent is a stream of compressed grains.
+Task<bool> IsStream(CheckRun& run, Object& object) {
+  std::array<std::byte, kHostedHeaderBytes> head{};
+  const bool was_read = co_await run.Read(object, 0, head);
+  co_return was_read && base::LoadAs<HostedHeader>(head).is_compressed();
+}
+
 Task<Status> CheckSparse(CheckRun& run, Work& work, Object& object) {
   ExtentFile file{.object = &object,
                   .path = work.path(),
                   .line_sectors = work.line->sector_count,
-                  .is_writable = run.findings().repairs()};
-  if (work.line->type != ExtentType::kSeSparse) {
-    run.findings().NoteUnchecked();
-    work.link->is_whole = false;
-    co_return base::Ok();
+                  .is_writable = run.findings().repairs(),
+                  .take_size = {}};
+  file.take_size = [&run, &work](uint64_t header_sectors) {
+    CheckLineSize(run, work, header_sectors);
+  };
+  Status checked = base::Ok();
+  if (work.line->type == ExtentType::kSeSparse) {
+    checked = co_await CheckSeSparse(run, file);
+  } else if (work.line->type == ExtentType::kVmfsSparse) {
+    checked = co_await CheckVmfsSparse(run, file);
+  } else {
+    const bool is_stream = co_await IsStream(run, object);
+    if (is_stream) {
+      checked = co_await CheckStream(run, file);
+    } else {
+      checked = co_await CheckHosted(run, file);
+    }
   }
-  CO_TRY_STATUS(co_await CheckSeSparse(run, file));
+  CO_TRY_STATUS(checked);
   work.link->held_bytes += file.held_bytes;
-  CheckLineSize(run, work, file);
   co_return base::Ok();
 }
 

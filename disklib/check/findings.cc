@@ -55,5 +55,13 @@ bool Findings::Add(Found found) {
   return repairs_now;
 }
 
+bool Findings::allows_freeing() const {
+  if (open_error_count_ != 0) return false;
+  return repair_ == nullptr ||
+         std::ranges::none_of(repair_->actions, [](const DiskRepairAction& action) {
+           return InfoOf(action.id).repair == RepairClass::kOnRequest;
+         });
+}
+
 }  // namespace check
 }  // namespace disklib

@@ -53,6 +53,10 @@ class Findings {
   // seems to belong to nothing may belong to what cannot be seen.
   uint64_t open_error_count() const { return open_error_count_; }
 
+  // Whether space that nobody refers to may be given back: not while anything of this file is
+  // wrong, nor in a repair that changed a meaning, for what was lost may be there.
+  bool allows_freeing() const;
+
   // Something was left unchecked.
   void NoteUnchecked() { report_.is_whole = false; }
 

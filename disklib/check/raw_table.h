@@ -30,8 +30,14 @@ class RawTable {
 
   template <typename Value>
   void Set(size_t index, Value value) {
-    base::StoreAs(std::span<std::byte>(bytes_), index * sizeof(Entry), Entry(value));
+    Assume(index, value);
     changed_sectors_.insert(index * sizeof(Entry) / kSectorBytes);
+  }
+
+  // Takes an entry for another value in memory only: it is not written.
+  template <typename Value>
+  void Assume(size_t index, Value value) {
+    base::StoreAs(std::span<std::byte>(bytes_), index * sizeof(Entry), Entry(value));
   }
 
   std::span<std::byte> bytes() { return bytes_; }

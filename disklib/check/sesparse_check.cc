@@ -131,7 +131,7 @@ Task<Result<bool>> SeSparseCheck::CheckHeaders() {
   bool is_mended = false;
   if (!CheckSeSparseHeader(findings(), sector, layout_, is_mended)) co_return false;
   if (is_mended) CO_TRY_STATUS(co_await WriteAt(object(), 0, sector));
-  file_.header_sectors = layout_.capacity_sectors;
+  file_.take_size(layout_.capacity_sectors);
   const uint64_t volatile_at = layout_.volatile_header.offset_bytes();
   was_read = co_await run_.Read(object(), volatile_at, sector);
   if (!was_read) co_return false;
@@ -213,10 +213,11 @@ Task<Status> SeSparseCheck::CheckDirectoryTail() {
     const bool was_read = co_await run_.Read(object(), at, part);
     if (!was_read) co_return base::Ok();
     if (std::ranges::any_of(part, [](std::byte b) { return b != std::byte{0}; })) {
+      const bool is_safe = findings().allows_freeing();
       Found found{.id = Invariant::kX9,
                   .text = "the directory has entries behind the end of the disk",
-                  .repair = RepairClass::kAutomatic,
-                  .repair_text = "they become 0"};
+                  .repair = is_safe ? RepairClass::kAutomatic : RepairClass::kNone,
+                  .repair_text = is_safe ? "they become 0" : ""};
       found.place.file_offset_bytes = at;
       if (findings().Add(std::move(found))) {
         std::ranges::fill(part, std::byte{0});
@@ -288,12 +289,13 @@ void SeSparseCheck::ClearTail(uint64_t number, Table& table) {
     if (is_behind && table.Get(i) != 0) tail.push_back(i);
   }
   if (tail.empty()) return;
+  const bool is_safe = findings().allows_freeing();
   const bool repairs =
       findings().Add({.id = Invariant::kX9,
                       .text = fmt::format("{} entries behind the end of the disk", tail.size()),
                       .place = At(number, tail.front()),
-                      .repair = RepairClass::kAutomatic,
-                      .repair_text = "they become 0"});
+                      .repair = is_safe ? RepairClass::kAutomatic : RepairClass::kNone,
+                      .repair_text = is_safe ? "they become 0" : ""});
   if (!repairs) return;
   for (const size_t i : tail) table.Set(i, uint64_t{0});
 }
@@ -414,14 +416,13 @@ bool SeSparseCheck::ReportBits(UseMap::Run grains, bool is_missing) {
          .repair = RepairClass::kAutomatic,
          .repair_text = "they are marked used"});
   }
-  const bool is_safe = findings().open_error_count() == 0;
   return findings().Add(
       {.id = Invariant::kX7,
        .text = fmt::format("{} grains from {} are used in the bitmap but nobody refers to them",
                            grains.count, grains.first),
        .place = std::move(place),
-       .repair = is_safe ? RepairClass::kAutomatic : RepairClass::kNone,
-       .repair_text = is_safe ? "they are freed" : "",
+       .repair = RepairClass::kAutomatic,
+       .repair_text = "they are freed",
        .severity = CheckSeverity::kLeak});
 }
 
@@ -452,7 +453,8 @@ Task<Status> SeSparseCheck::CompareChunk(uint64_t first_grain, std::span<std::by
     UseMap::Run run{grain, 0};
     while (grain < grain_end && state_of(grain) == state) ++grain;
     run.count = grain - run.first;
-    if (state == 0 || !ReportBits(run, state == 1)) continue;
+    if (state == 0 || (state == 2 && !findings().allows_freeing())) continue;
+    if (!ReportBits(run, state == 1)) continue;
     is_changed = true;
     if (state == 2) freed.push_back(run);
     for (uint64_t bit = run.first - first_grain; bit < grain - first_grain; ++bit) {
@@ -565,7 +567,7 @@ Task<Status> SeSparseCheck::Run() {
     CO_TRY_STATUS(co_await WalkTables(/*judges=*/window == 0));
     CO_TRY_STATUS(co_await CompareBitmap());
   }
-  CO_TRY_STATUS(co_await CheckBitmapTail());
+  if (findings().allows_freeing()) CO_TRY_STATUS(co_await CheckBitmapTail());
   co_return co_await CopyShared();
 }
 
