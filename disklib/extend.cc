@@ -113,7 +113,7 @@ Task<Status> AdoptGrowth(Lib& lib, Chain& chain, Growth& growth) {
   }
   if (status) {
     const ExtentLine& last = grown.descriptor.extents[growth.last_index()];
-    chain.top().Grow(last.sector_count * kSectorBytes, std::move(added));
+    chain.GrowTop(last.sector_count * kSectorBytes, std::move(added));
     co_return base::Ok();
   }
   for (const auto& extent : added) {

@@ -123,6 +123,8 @@ class ZeroExtent : public Extent {
     size_bytes_ = size_bytes;
   }
 
+  bool is_zero() const override { return true; }
+
   Task<Result<uint64_t>> Read(IoRequest request) override {
     for (const IoVec& piece : request.buffers) std::memset(piece.data, 0, piece.size_bytes);
     co_return request.size_bytes();

@@ -38,6 +38,9 @@ class Extent {
   // The whole extent as a piece of a file.
   virtual FlatRange flat_range() const { return {}; }
 
+  // Whether it has no file and reads as zeros throughout.
+  virtual bool is_zero() const { return false; }
+
   // What a sparse extent holds; null: the extent holds all of its range itself.
   virtual fds::GrainMap* grain_map() { return nullptr; }
 

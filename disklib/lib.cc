@@ -38,10 +38,22 @@ Error ExplainBinary(std::string_view path, std::string_view bytes) {
 }
 
 Status CheckExtentKind(const ExtentLine& extent, std::string_view path) {
-  if (IsFlat(extent.type)) return base::Ok();
-  if (extent.type == ExtentType::kZero) return base::Ok();
-  return Error(Code::kUnsupported, fmt::format("open {}: {} extents are not opened yet: {}", path,
-                                               NameOf(extent.type), extent.file_name));
+  const auto refuse = [&](std::string_view what) {
+    return Error(Code::kUnsupported, fmt::format("open {}: its {} extent {} {}", path,
+                                                 NameOf(extent.type), extent.file_name, what));
+  };
+  switch (extent.type) {
+    case ExtentType::kFlat:
+    case ExtentType::kZero:
+    case ExtentType::kVmfs:
+    case ExtentType::kSparse:
+    case ExtentType::kVmfsSparse:
+    case ExtentType::kSeSparse: return base::Ok();
+    case ExtentType::kVmfsRdm: return refuse("is a map of a raw device, which is not here");
+    case ExtentType::kVmfsRaw: return refuse("is a raw device of another host");
+    case ExtentType::kVsanSparse: return refuse("is an object of a vSAN, whose form is not public");
+  }
+  return refuse("is of no known kind");
 }
 
 bool IsEncrypted(const Descriptor& descriptor) {
@@ -173,13 +185,6 @@ Status Lib::CheckKind(const Descriptor& descriptor, std::string_view path) {
   if (IsEncrypted(descriptor)) {
     return Error(Code::kUnsupported, fmt::format("open {}: the disk is encrypted", path));
   }
-  if (descriptor.has_parent()) {
-    return Error(Code::kUnsupported,
-                 fmt::format("snapshot chains are not opened yet: {} has parent {}", path,
-                             descriptor.parent_file_name_hint.empty()
-                                 ? FormatContentId(descriptor.parent_content_id)
-                                 : descriptor.parent_file_name_hint));
-  }
   for (const ExtentLine& extent : descriptor.extents) TRY_STATUS(CheckExtentKind(extent, path));
   return base::Ok();
 }
@@ -262,13 +267,26 @@ Result<OpenDisks::Claim> Lib::ClaimDisk(const LoadedDescriptor& loaded, OpenOpti
       {.disk = loaded.path, .user = std::string(options.user), .writes = options.writable});
 }
 
-Task<Status> Lib::CheckAlone(LoadedDescriptor& loaded, std::string_view verb) {
+Result<OpenDisks::Claim> Lib::ClaimParents(std::span<const LoadedDescriptor> parents,
+                                           std::string_view disk, std::string_view user) {
+  std::vector<uint64_t> ids;
+  for (const LoadedDescriptor& parent : parents) {
+    TRY_STATUS(CheckNoPlainWriter(parent));
+    const std::vector<uint64_t> own = parent.object_ids();
+    ids.insert(ids.end(), own.begin(), own.end());
+  }
+  return open_disks_.ClaimFiles(
+      ids, {.disk = std::string(disk), .user = std::string(user), .is_parent = true});
+}
+
+Task<Status> Lib::CheckAlone(LoadedDescriptor& loaded, std::string_view verb,
+                             std::string_view except_child) {
   const std::string_view folder = FolderOf(loaded.path);
   NameCollector collector;
   CO_TRY_STATUS(co_await backend_.List(folder, collector));
   for (const std::string& name : collector.names) {
     const std::string other = JoinPath(folder, name);
-    if (other == loaded.path) continue;
+    if (other == loaded.path || other == except_child) continue;
     const Result<std::string> text = co_await ReadObject(backend_, other, kDescriptorReadBytesMax);
     if (!text && text.error().code() != Code::kTooLarge && text.error().code() != Code::kNotFound) {
       co_return text.error();  // what cannot be read may be a child
@@ -289,76 +307,6 @@ Result<Lib::PathHold> Lib::HoldPath(std::string_view path) {
     return Error(Code::kBusy, fmt::format("{}: another operation on this disk is under way", path));
   }
   return PathHold(*this, std::string(path));
-}
-
-Task<Result<std::unique_ptr<Extent>>> Lib::OpenExtent(LoadedDescriptor& loaded, size_t index,
-                                                      bool writable) {
-  const ExtentLine& line = loaded.descriptor.extents[index];
-  const uint64_t size_bytes = line.sector_count * kSectorBytes;
-  if (line.type == ExtentType::kZero) co_return MakeZeroExtent(size_bytes);
-  const std::string_view path = loaded.found_paths[index];
-  const bool can_write = writable && line.access == ExtentAccess::kReadWrite;
-  const fss::OpenMode mode = can_write ? fss::OpenMode::kExclusiveDisk : fss::OpenMode::kRead;
-  CO_TRY(std::unique_ptr<Object> object, co_await backend_.Open(path, mode));
-  if (object->inode() != loaded.extent_infos[index].id) {
-    const Status closed = co_await object->Close();
-    static_cast<void>(closed);  // the first error is the one to tell
-    co_return Error(Code::kStale,
-                    fmt::format("open {}: extent {} was replaced meanwhile", loaded.path, path));
-  }
-  const FlatExtentOptions options{.offset_bytes = line.offset_sectors * kSectorBytes,
-                                  .size_bytes = size_bytes,
-                                  .can_write = can_write,
-                                  .can_read = line.access != ExtentAccess::kNoAccess,
-                                  .is_thin = loaded.is_thin()};
-  co_return MakeFlatExtent(std::move(object), options);
-}
-
-// Opens all extents, or none.
-Task<Status> Lib::OpenExtents(LoadedDescriptor& loaded, bool writable,
-                              std::vector<std::unique_ptr<Extent>>& extents) {
-  for (size_t i = 0; i < loaded.descriptor.extents.size(); ++i) {
-    Result<std::unique_ptr<Extent>> opened = co_await OpenExtent(loaded, i, writable);
-    if (opened) {
-      extents.push_back(*std::move(opened));
-      continue;
-    }
-    for (const auto& extent : extents) {
-      const Status closed = co_await extent->Close();
-      static_cast<void>(closed);  // the first error is the one to tell
-    }
-    co_return opened.error();
-  }
-  co_return base::Ok();
-}
-
-Task<Result<std::unique_ptr<Chain>>> Lib::Open(std::string_view path, OpenOptions options) {
-  if (options.writable && backend_.read_only()) {
-    co_return Error(Code::kReadOnly,
-                    fmt::format("open {} for writing: the datastore is read-only", path));
-  }
-  CO_TRY(LoadedDescriptor loaded, co_await Load(path, /*need_extents=*/false));
-  CO_TRY_STATUS(CheckKind(loaded.descriptor, path));
-  CO_TRY_STATUS(co_await FindExtents(loaded, /*need_extents=*/true));
-  if (options.writable) CO_TRY_STATUS(co_await CheckAlone(loaded, "open for writing"));
-  OpenDisks::Claim claim;
-  if (options.successor_of == nullptr) {
-    CO_TRY(claim, ClaimDisk(loaded, options));
-  } else {
-    CO_TRY_STATUS(options.successor_of->claim().AllowWrites());
-  }
-  std::vector<std::unique_ptr<Extent>> extents;
-  const Status opened = co_await OpenExtents(loaded, options.writable, extents);
-  if (!opened) {
-    if (options.successor_of != nullptr) options.successor_of->claim().ForbidWrites();
-    co_return opened.error();
-  }
-  if (options.successor_of != nullptr) claim = std::move(options.successor_of->claim());
-  const bool is_thin = loaded.is_thin();
-  auto link = std::make_unique<Link>(loaded.path, loaded.info.id, std::move(loaded.descriptor),
-                                     std::move(extents));
-  co_return std::make_unique<Chain>(executor_, backend_, std::move(link), std::move(claim),
-                                    is_thin);
 }
 
 Task<Result<DiskInfo>> Lib::GetInfo(std::string_view path) {

@@ -9,6 +9,7 @@
 
 #include <memory>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -19,6 +20,7 @@
 #include "disklib/extent_places.h"
 #include "disklib/object_backend.h"
 #include "disklib/open_disks.h"
+#include "disklib/window_map.h"
 #include "fs/base/executor.h"
 #include "fs/base/result.h"
 #include "fs/base/task.h"
@@ -31,6 +33,11 @@ struct OpenOptions {
   // An open chain of the same disk, opened for reading, whose claim the new one takes over: how a
   // disk that is being read becomes writable. It goes on reading and is to be closed later.
   Chain* successor_of = nullptr;
+  // Opens this one link, to read, without asking whether its parent is there: what the link does
+  // not hold reads as zeros. For operations on links.
+  bool single_link = false;
+  // The path of the one child that may exist while its parent is opened for writing: commit.
+  std::string_view except_child = {};
 };
 
 // A descriptor that was read, before anything is opened.
@@ -50,8 +57,10 @@ struct LoadedDescriptor {
 
 class Lib {
  public:
-  Lib(base::Executor& executor, ObjectBackend& backend, OpenDisks& open_disks)
-      : executor_(executor), backend_(backend), open_disks_(open_disks) {}
+  // All outlive the Lib. Its chains share `map_bytes_max` of memory for what is known of places.
+  Lib(base::Executor& executor, ObjectBackend& backend, OpenDisks& open_disks,
+      uint64_t map_bytes_max = kWindowBudgetBytes)
+      : executor_(executor), backend_(backend), open_disks_(open_disks), windows_(map_bytes_max) {}
 
   Lib(const Lib&) = delete;
   Lib& operator=(const Lib&) = delete;
@@ -62,12 +71,17 @@ class Lib {
 
   OpenDisks& open_disks() { return open_disks_; }
 
-  // Opens the disk whose descriptor stands at `path` (from the root: "vm/vm.vmdk").
-  // The content id changes with the first write, not here.
-  // Errors: kNotFound (descriptor or extent), kNotRecognized, kParseError, kCorrupt (also: an
-  // extent shorter than its line), kUnsupported (a parent, sparse and device extents, encryption, a
-  // child when writing), kBusy naming the holder, kReadOnly, kNotPermitted (a name leaves the
-  // datastore), and those of the file system.
+  // What the maps of all open chains take, for status.
+  const WindowBudget& windows() const { return windows_; }
+
+  // Opens the disk whose descriptor stands at `path` (from the root: "vm/vm.vmdk"), with all its
+  // links. The content id changes with the first write, not here.
+  // Errors: kNotFound (descriptor, parent or extent), kNotRecognized, kParseError, kCorrupt (an
+  // extent shorter than its line; a parent whose content id is not the one the child was made
+  // over; a parent's id without its name or the other way round), kLoop (a link is its own
+  // ancestor), kTooManyLinks (more than 32), kUnsupported (devices, encryption, a child when
+  // writing), kBusy naming the holder, kReadOnly, kNotPermitted (a name leaves the datastore), and
+  // those of the file system and of the kinds of extents.
   base::Task<base::Result<std::unique_ptr<Chain>>> Open(std::string_view path, OpenOptions options);
 
   // What the descriptor says and the files weigh. Takes any descriptor, also of kinds Open refuses;
@@ -78,18 +92,26 @@ class Lib {
   // one is an error. For operations.
   base::Task<base::Result<LoadedDescriptor>> Load(std::string_view path, bool need_extents);
 
-  // Refuses what this program does not open: a parent, sparse extents … kUnsupported by name.
+  // Refuses what this program does not open: encryption, extents on devices … kUnsupported by name.
   static base::Status CheckKind(const Descriptor& descriptor, std::string_view path);
 
   // Refuses a disk that another one in its folder calls its parent, for changing it would ruin the
   // child, or whose extents another descriptor there names, too. kUnsupported, naming the other.
-  // `verb` is what was asked: "write", "delete".
-  base::Task<base::Status> CheckAlone(LoadedDescriptor& loaded, std::string_view verb);
+  // `verb` is what was asked: "write", "delete". `except_child`: the path of a child that may be.
+  base::Task<base::Status> CheckAlone(LoadedDescriptor& loaded, std::string_view verb,
+                                      std::string_view except_child = {});
 
   // Claims all files of a disk.
   base::Result<OpenDisks::Claim> ClaimDisk(const LoadedDescriptor& loaded, OpenOptions options);
 
-  // Opens extent `index` of a descriptor whose extents were found.
+  // Appends the parents of the last link, each behind its child, the base last. Errors: as Open.
+  base::Task<base::Status> LoadParents(std::vector<LoadedDescriptor>& links);
+
+  // Claims the files of frozen links for the disk that stands on them.
+  base::Result<OpenDisks::Claim> ClaimParents(std::span<const LoadedDescriptor> parents,
+                                              std::string_view disk, std::string_view user);
+
+  // Opens extent `index` of a descriptor whose extents were found: alone to write, else shared.
   base::Task<base::Result<std::unique_ptr<Extent>>> OpenExtent(LoadedDescriptor& loaded,
                                                                size_t index, bool writable);
 
@@ -122,10 +144,17 @@ class Lib {
   base::Task<base::Status> FindExtent(LoadedDescriptor& loaded, size_t index, bool need_extents);
   base::Task<base::Status> OpenExtents(LoadedDescriptor& loaded, bool writable,
                                        std::vector<std::unique_ptr<Extent>>& extents);
+  base::Task<base::Result<std::unique_ptr<Extent>>> OpenObject(LoadedDescriptor& loaded,
+                                                               size_t index, bool can_write);
+  base::Task<base::Status> LoadLinks(std::string_view path, OpenOptions options,
+                                     std::vector<LoadedDescriptor>& loaded);
+  base::Task<base::Status> OpenLinks(std::vector<LoadedDescriptor>& loaded, bool writable,
+                                     std::vector<std::unique_ptr<Link>>& links);
 
   base::Executor& executor_;
   ObjectBackend& backend_;
   OpenDisks& open_disks_;
+  WindowBudget windows_;
   std::set<std::string, std::less<>> held_paths_;
 };
 

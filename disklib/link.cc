@@ -13,6 +13,21 @@ using base::MapRun;
 using base::Result;
 using base::Status;
 using base::Task;
+using fds::GrainRun;
+using fds::GrainState;
+
+namespace {
+
+// A piece of an extent without a map as one run of the link.
+GrainRun WholeRun(const Link::Piece& piece, uint64_t offset_bytes) {
+  GrainRun run{.offset_bytes = offset_bytes, .length_bytes = piece.length_bytes};
+  run.state = piece.extent->is_zero() ? GrainState::kZero : GrainState::kData;
+  const FlatRange range = piece.extent->flat_range();
+  if (range.object != nullptr) run.file_offset_bytes = range.offset_bytes + piece.offset_bytes;
+  return run;
+}
+
+}  // namespace
 
 Link::Link(std::string path, uint64_t object_id, Descriptor descriptor,
            std::vector<std::unique_ptr<Extent>> extents)
@@ -51,6 +66,7 @@ Link::Piece Link::PieceAt(uint64_t offset_bytes, uint64_t length_bytes) const {
   Extent& extent = *extents_[index];
   const uint64_t start_bytes = starts_bytes_[index];
   return {.extent = &extent,
+          .index = index,
           .start_bytes = start_bytes,
           .offset_bytes = offset_bytes - start_bytes,
           .length_bytes = std::min(length_bytes, start_bytes + extent.size_bytes() - offset_bytes)};
@@ -136,6 +152,29 @@ Task<Status> Link::MapStatus(uint64_t offset_bytes, uint64_t length_bytes,
       } else {
         runs.push_back(run);
       }
+    }
+    offset_bytes += piece.length_bytes;
+    length_bytes -= piece.length_bytes;
+  }
+  co_return base::Ok();
+}
+
+bool Link::is_flat() const {
+  return std::none_of(extents_.begin(), extents_.end(),
+                      [](const auto& extent) { return extent->grain_map() != nullptr; });
+}
+
+Task<Status> Link::Lookup(uint64_t offset_bytes, uint64_t length_bytes,
+                          std::vector<GrainRun>& runs) {
+  while (length_bytes > 0) {
+    const Piece piece = PieceAt(offset_bytes, length_bytes);
+    fds::GrainMap* const map = piece.extent->grain_map();
+    if (map != nullptr) {
+      const size_t first = runs.size();
+      CO_TRY_STATUS(co_await map->Lookup(piece.offset_bytes, piece.length_bytes, runs));
+      for (size_t i = first; i < runs.size(); ++i) runs[i].offset_bytes += piece.start_bytes;
+    } else {
+      runs.push_back(WholeRun(piece, offset_bytes));
     }
     offset_bytes += piece.length_bytes;
     length_bytes -= piece.length_bytes;

@@ -16,6 +16,7 @@
 #include "fs/base/block_device.h"
 #include "fs/base/result.h"
 #include "fs/base/task.h"
+#include "fs/fds/grain_map.h"
 
 namespace disklib {
 
@@ -62,17 +63,32 @@ class Link {
   // Closes every extent; the first error is answered.
   base::Task<base::Status> Close();
 
- private:
+  // Appends what this link alone holds of a range inside it, in order, without gaps. A flat extent
+  // is one run of kData, a ZERO one of kZero; no run passes the border of an extent. File offsets
+  // are those of the extent's file. Errors: as GrainMap::Lookup.
+  base::Task<base::Status> Lookup(uint64_t offset_bytes, uint64_t length_bytes,
+                                  std::vector<fds::GrainRun>& runs);
+
   // Where a piece of a range lies: the extent, the place in it, and how much of the range is there.
   struct Piece {
     Extent* extent;
+    size_t index;          // of the extent in the link
     uint64_t start_bytes;  // of the extent on the disk
     uint64_t offset_bytes;
     uint64_t length_bytes;
   };
 
+  // The piece of a range inside the link that begins at `offset_bytes`.
   Piece PieceAt(uint64_t offset_bytes, uint64_t length_bytes) const;
 
+  const std::vector<std::unique_ptr<Extent>>& extents() const { return extents_; }
+
+  uint64_t start_bytes(size_t extent_index) const { return starts_bytes_[extent_index]; }
+
+  // Whether every extent holds all of its range itself, so that nothing is read from below.
+  bool is_flat() const;
+
+ private:
   enum class Direction : uint8_t { kRead, kWrite };
   base::Task<base::Result<uint64_t>> Transfer(base::IoRequest request, Direction direction);
 

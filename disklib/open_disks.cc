@@ -15,6 +15,7 @@ using base::Result;
 using base::Status;
 
 std::string DiskHolder::Describe() const {
+  if (is_parent) return fmt::format("disk {} stands on it ({})", disk, user);
   return fmt::format("disk {} is open for {} ({})", disk, writes ? "writing" : "reading", user);
 }
 
@@ -50,6 +51,13 @@ Status OpenDisks::Claim::AllowWrites() {
   }
   holder_->writes = true;
   return base::Ok();
+}
+
+void OpenDisks::Claim::TakeOver(Claim&& other) {
+  for (auto& [inode, holder] : disks_->holders_) {
+    if (holder == other.holder_.get()) holder = holder_.get();
+  }
+  other.holder_.reset();
 }
 
 Status OpenDisks::Claim::Add(fss::InodeNumber inode) {
@@ -107,12 +115,11 @@ const DiskHolder* OpenDisks::HolderOf(fss::InodeNumber inode) const {
 }
 
 Status OpenDisks::OpenFile(fss::InodeNumber inode, bool writes) {
-  if (!writes) return base::Ok();
   const DiskHolder* const holder = HolderOf(inode);
-  if (holder != nullptr && holder->writes) {
+  if (holder != nullptr && (writes || holder->writes)) {
     return Error(Code::kBusy, fmt::format("open inode {}: {}", inode, holder->Describe()));
   }
-  ++plain_writer_counts_[inode];
+  if (writes) ++plain_writer_counts_[inode];
   return base::Ok();
 }
 
@@ -127,7 +134,7 @@ std::vector<DiskHolder> OpenDisks::List() const {
   std::set<const DiskHolder*> seen;
   std::vector<DiskHolder> disks;
   for (const auto& [inode, holder] : holders_) {
-    if (seen.insert(holder).second) disks.push_back(*holder);
+    if (!holder->is_parent && seen.insert(holder).second) disks.push_back(*holder);
   }
   return disks;
 }

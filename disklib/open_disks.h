@@ -1,9 +1,10 @@
 // `OpenDisks`: which files of one file system belong to disks that are open, and who opened them.
 //
-// The rule of ESX: while a disk is open for writing, its descriptor and extents cannot be opened
-// for writing in another way, and a disk cannot be opened while one of its files is open for
-// writing as a plain file. Refusals name the holder. The mount asks here in its open(), truncate,
-// unlink and rename (`HolderOf`), and reports plain files that are open for writing (`OpenFile`,
+// The rule of ESX: while a disk is open for writing, the descriptor and extents of its leaf cannot
+// be opened in another way, not even to read (a copy of a live disk is none); the links below are
+// frozen: everybody may read them, nobody write. A disk cannot be opened while one of its files is
+// open for writing as a plain file. Refusals name the holder. The mount asks here in its truncate,
+// unlink and rename (`HolderOf`), and reports plain files that are opened (`OpenFile`,
 // `CloseFile`). Thread rule: one executor. Files are named by inode number within one file system.
 #pragma once
 
@@ -25,8 +26,10 @@ struct DiskHolder {
   std::string disk;  // path of the descriptor: "vm/vm.vmdk"
   std::string user;  // who uses it, for people: "devices/vdisks", "strata disk extend"
   bool writes = false;
+  bool is_parent = false;  // holds files of links below the leaf: frozen, readable by everybody
 
-  // "disk vm/vm.vmdk is open for writing (devices/vdisks)"
+  // "disk vm/vm.vmdk is open for writing (devices/vdisks)"; of a parent's files: "disk
+  // vm/vm-000001.vmdk stands on it (devices/vdisks)"
   std::string Describe() const;
 };
 
@@ -59,6 +62,10 @@ class OpenDisks {
 
     void ForbidWrites() { holder_->writes = false; }
 
+    // Takes the files of another claim over; that one lets go. Both are of one disk, and the other
+    // one may have been writing.
+    void TakeOver(Claim&& other);
+
     // Adds a file to the claim: a new extent. Errors: kBusy.
     base::Status Add(fss::InodeNumber inode);
 
@@ -83,8 +90,9 @@ class OpenDisks {
   // Valid until the next call.
   const DiskHolder* HolderOf(fss::InodeNumber inode) const;
 
-  // Reports that a plain file is opened; with `writes`, refused while a writing disk holds it, and
-  // no disk can be opened over it until `CloseFile`. Errors: kBusy with the holder's description.
+  // Reports that a plain file is opened. To read: refused while a writing disk holds it. To write:
+  // refused while any disk holds it, and no disk can be opened over it until `CloseFile`. Errors:
+  // kBusy with the holder's description.
   base::Status OpenFile(fss::InodeNumber inode, bool writes);
   void CloseFile(fss::InodeNumber inode, bool writes);
 
@@ -93,7 +101,7 @@ class OpenDisks {
     return plain_writer_counts_.contains(inode);
   }
 
-  // Every disk that is open, once each, for listings.
+  // Every disk that is open, once each, for listings: the claims of leaves.
   std::vector<DiskHolder> List() const;
 
  private:

@@ -57,12 +57,9 @@ base::Task<base::Status> DiskGuard::NoteOpen(fss::InodeNumber inode, bool writes
     noted = open_disks_.OpenFile(inode, writes);
   }
   if (!noted) {
-    base::LogWarn("disks", "refused to open a file for writing: {}", noted.error().message());
-    co_return noted;
+    base::LogWarn("disks", "refused to open a file for {}: {}", writes ? "writing" : "reading",
+                  noted.error().message());
   }
-  // What the kernel has of the file is older than what the disk wrote.
-  const disklib::DiskHolder* holder = open_disks_.HolderOf(inode);
-  if (holder != nullptr && holder->writes) listener_.ContentChanged(inode);
   co_return noted;
 }
 
@@ -91,7 +88,7 @@ base::Task<base::Status> DiskGuard::Rename(fss::InodeNumber from_parent, std::st
 
 base::Task<base::Result<std::unique_ptr<fss::File>>> DiskGuard::Open(fss::InodeNumber inode,
                                                                      fss::OpenMode mode) {
-  const bool writes = mode != fss::OpenMode::kRead;
+  const bool writes = fss::Writes(mode);
   CO_TRY_STATUS(co_await NoteOpen(inode, writes));
   base::Result<std::unique_ptr<fss::File>> opened = co_await below().Open(inode, mode);
   if (!opened) {

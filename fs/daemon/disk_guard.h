@@ -1,11 +1,11 @@
 // `DiskGuard`: keeps the files of open disks from being changed as plain files.
 //
 // It stands between a volume and the session that shows its files. While a virtual disk is open,
-// its descriptor and extents are not truncated, replaced or removed, and while it is open for
-// writing they are not opened for writing either (kBusy, naming the holder; the refusal is logged).
-// They can be read; the kernel is told not to keep what it read. The kernel reports a close late,
-// so a refusal is given only after a short wait. Thread rule: the volume's executor. Place in the
-// stack: a filter of the file-system switch, on top of a volume.
+// its files are not truncated, replaced, removed or opened for writing (kBusy, naming the holder;
+// the refusal is logged). The files of a leaf that is open for writing are not opened to read
+// either: a copy of a live disk is none. Frozen links stay readable. The kernel reports a close
+// late, so a refusal is given only after a short wait. Thread rule: the volume's executor. Place in
+// the stack: a filter of the file-system switch, on top of a volume.
 #pragma once
 
 #include <memory>
@@ -13,7 +13,6 @@
 
 #include "disklib/open_disks.h"
 #include "fs/base/executor.h"
-#include "fs/daemon/side_door.h"
 #include "fs/fss/forwarding.h"
 
 namespace stratad {
@@ -21,12 +20,8 @@ namespace stratad {
 class DiskGuard final : public fss::ForwardingFileSystem {
  public:
   // All outlive the filter.
-  DiskGuard(base::Executor& executor, fss::FileSystem& volume, disklib::OpenDisks& open_disks,
-            ChangeListener& listener)
-      : ForwardingFileSystem(volume),
-        executor_(executor),
-        open_disks_(open_disks),
-        listener_(listener) {}
+  DiskGuard(base::Executor& executor, fss::FileSystem& volume, disklib::OpenDisks& open_disks)
+      : ForwardingFileSystem(volume), executor_(executor), open_disks_(open_disks) {}
 
   base::Task<base::Result<fss::Attributes>> SetAttributes(fss::InodeNumber inode,
                                                           fss::AttributeChange change) override;
@@ -50,7 +45,6 @@ class DiskGuard final : public fss::ForwardingFileSystem {
 
   base::Executor& executor_;
   disklib::OpenDisks& open_disks_;
-  ChangeListener& listener_;
 };
 
 }  // namespace stratad

@@ -17,7 +17,7 @@ DiskService::DiskService(base::Executor& executor, fss::FileSystem& volume,
       lib_(executor, backend_, open_disks_),
       disks_(lib_),
       tree_(executor, volume, disks_),
-      guard_(executor, volume, open_disks_, listener) {}
+      guard_(executor, volume, open_disks_) {}
 
 // Stops an operation when its caller says so or the service is closed.
 class DiskService::Stoppable final : public disklib::Progress {

@@ -255,7 +255,7 @@ base::Task<base::Result<std::unique_ptr<fss::File>>> VdiskTree::Open(fss::InodeN
   if (found == nodes_.end()) co_return base::Code::kStale;
   if (!found->second.is_disk) co_return base::Code::kIsDirectory;
   CO_TRY(const std::string path, PathOf(inode));
-  const bool writes = mode != fss::OpenMode::kRead;
+  const bool writes = fss::Writes(mode);
   LateClose late_close(executor_);
   base::Result<std::unique_ptr<disklib::VDisk>> disk = co_await disks_.Open(path, writes);
   while (!disk && disk.error().code() == base::Code::kBusy && late_close.may_wait()) {

@@ -146,7 +146,7 @@ base::Task<base::Result<std::unique_ptr<File>>> DevFs::Open(InodeNumber inode, O
   if (!node) co_return base::Code::kStale;
   if (node->type == FileType::kDirectory) co_return base::Code::kIsDirectory;
   if (!node->device) co_return base::Code::kInvalidArgument;
-  if (mode != OpenMode::kRead && node->device->read_only()) co_return base::Code::kReadOnly;
+  if (Writes(mode) && node->device->read_only()) co_return base::Code::kReadOnly;
   base::Result<std::unique_ptr<File>> opened = co_await node->device->Open(inode, mode);
   co_return opened;
 }

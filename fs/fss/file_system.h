@@ -89,6 +89,11 @@ struct StatFs {
 // VMFS lock modes: what others may do while a file is open (vmfs/FORMAT.md, "Locks").
 enum class OpenMode : uint8_t { kRead, kWrite, kExclusiveDisk, kSharedDisk };
 
+// Whether an open of this mode may write. kSharedDisk reads: it keeps writers out.
+constexpr bool Writes(OpenMode mode) {
+  return mode == OpenMode::kWrite || mode == OpenMode::kExclusiveDisk;
+}
+
 enum class AllocateMode : uint8_t {
   kAllocate,          // blocks for the range; grows the file
   kAllocateKeepSize,  // blocks for the range; the length stays

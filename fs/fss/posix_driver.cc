@@ -218,7 +218,7 @@ base::Task<base::Status> PosixFileSystem::Rename(InodeNumber from_parent,
 
 base::Task<base::Result<std::unique_ptr<File>>> PosixFileSystem::Open(InodeNumber inode,
                                                                       OpenMode mode) {
-  const bool writable = mode != OpenMode::kRead;
+  const bool writable = Writes(mode);
   if (writable) CO_TRY_STATUS(RefuseWriting());
   CO_TRY(const int descriptor, DescriptorOf(inode));
   if (nodes_.at(inode).type == FileType::kDirectory) co_return base::Code::kIsDirectory;

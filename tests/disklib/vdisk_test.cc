@@ -137,9 +137,10 @@ TEST(VDisks, StayReadableWhenWritingIsRefused) {
   bench.Create("d.vmdk", {.size_bytes = kMebi});
   const uint64_t flat = bench.Run(bench.backend.GetInfo("d-flat.vmdk"))->id;
   auto reader = bench.OpenImage("d.vmdk", false);
-  ASSERT_TRUE(bench.open_disks.OpenFile(flat, true));
+  const auto other = bench.Open("d.vmdk", false);
   EXPECT_EQ(bench.Run(bench.disks.Open("d.vmdk", true)).error().code(), Code::kBusy);
-  bench.open_disks.CloseFile(flat, true);
+  ASSERT_TRUE(bench.Run(other->Close()));
+  EXPECT_EQ(bench.open_disks.OpenFile(flat, true).error().code(), Code::kBusy);
   bench.files.set_read_only(true);
   EXPECT_EQ(bench.Run(bench.disks.Open("d.vmdk", true)).error().code(), Code::kReadOnly);
   std::vector<std::byte> bytes(512);

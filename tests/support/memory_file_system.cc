@@ -492,7 +492,7 @@ Task<Result<std::unique_ptr<File>>> MemoryFileSystem::Open(InodeNumber inode, Op
   const Node* const node = Find(inode);
   if (node == nullptr) co_return Error(Code::kStale);
   if (node->attributes.type == FileType::kDirectory) co_return Error(Code::kIsDirectory);
-  const bool can_write = mode == OpenMode::kWrite || mode == OpenMode::kExclusiveDisk;
+  const bool can_write = Writes(mode);
   if (can_write && is_read_only_) co_return Error(Code::kReadOnly);
   ++open_counts_[inode];
   co_return std::make_unique<MemoryFile>(*this, inode, can_write);

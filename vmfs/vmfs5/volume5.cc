@@ -179,7 +179,7 @@ Task<Result<std::unique_ptr<fss::File>>> Volume5::Open(fss::InodeNumber number,
   CO_TRY(const Descriptor descriptor, co_await reader_->ReadDescriptor(Fd(number)));
   if (descriptor.is_directory()) co_return Code::kIsDirectory;
   if (descriptor.metadata.type() == InodeType::kRawDeviceMap) co_return Code::kUnsupported;
-  if (mode != fss::OpenMode::kRead) co_return Code::kReadOnly;
+  if (fss::Writes(mode)) co_return Code::kReadOnly;
   co_return MakeFile(*reader_, descriptor);
 }
 

@@ -169,7 +169,7 @@ class MountedVolume : public Volume {
                             fmt::format("open {}: a raw device map, whose data is on another LUN",
                                         inode->fd.ToString()));
     }
-    const bool writes = mode != fss::OpenMode::kRead;
+    const bool writes = fss::Writes(mode);
     if (writes) {
       CO_TRY_STATUS(core_.CheckWritable());
       if (inode->type == InodeType::kSystem) co_return base::Code::kNotPermitted;
