@@ -144,7 +144,7 @@ class Lib {
   base::Task<base::Status> FindExtent(LoadedDescriptor& loaded, size_t index, bool need_extents);
   base::Task<base::Status> OpenExtents(LoadedDescriptor& loaded, bool writable,
                                        std::vector<std::unique_ptr<Extent>>& extents);
-  base::Task<base::Result<std::unique_ptr<Extent>>> OpenObject(LoadedDescriptor& loaded,
+  base::Task<base::Result<std::unique_ptr<Object>>> OpenObject(LoadedDescriptor& loaded,
                                                                size_t index, bool can_write);
   base::Task<base::Status> LoadLinks(std::string_view path, OpenOptions options,
                                      std::vector<LoadedDescriptor>& loaded);

@@ -222,10 +222,16 @@ base::Task<base::Result<std::unique_ptr<File>>> PosixFileSystem::Open(InodeNumbe
   if (writable) CO_TRY_STATUS(RefuseWriting());
   CO_TRY(const int descriptor, DescriptorOf(inode));
   if (nodes_.at(inode).type == FileType::kDirectory) co_return base::Code::kIsDirectory;
+  const uint64_t host_inode = nodes_.at(inode).host_inode;
   HostCall call([descriptor, writable] { return posix::OpenForIo(descriptor, writable); });
   co_await executor_.RunBlocking(call);
   CO_TRY(const int opened, call.TakeResult());
-  co_return std::unique_ptr<File>(std::make_unique<PosixFile>(executor_, inode, opened));
+  auto file = std::make_unique<PosixFile>(executor_, inode, opened);
+  if (mode == OpenMode::kExclusiveDisk || mode == OpenMode::kSharedDisk) {
+    CO_TRY(DiskLocks::Hold lock, locks_.Acquire(host_inode, opened, writable));
+    file->Keep(std::move(lock));
+  }
+  co_return std::unique_ptr<File>(std::move(file));
 }
 
 base::Task<base::Status> PosixFileSystem::ReadDirectory(InodeNumber inode, uint64_t cursor,

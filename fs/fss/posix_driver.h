@@ -3,7 +3,8 @@
 // Metadata calls run on the executor's helper thread, data through its ring. Every looked-up inode
 // holds one O_PATH descriptor, so the number of inodes in use is bounded by RLIMIT_NOFILE; the
 // driver stays within the file system the folder lies on. Inode numbers are the host's where they
-// fit in 32 bits (so that several volumes share one mount), else numbers of our own.
+// fit in 32 bits (so that several volumes share one mount), else numbers of our own. Opens for disks
+// take QEMU's locks (`disk_locks.h`), other opens none.
 // Thread rule: the executor's thread. Place in the stack: a driver of the file-system switch.
 #pragma once
 
@@ -14,6 +15,7 @@
 
 #include "fs/base/result.h"
 #include "fs/base/uring_executor.h"
+#include "fs/fss/disk_locks.h"
 #include "fs/fss/file_system.h"
 #include "fs/fss/posix_calls.h"
 
@@ -100,6 +102,7 @@ class PosixFileSystem final : public FileSystem {
   uint64_t next_generation_ = 1;
   std::unordered_map<InodeNumber, Node> nodes_;
   std::unordered_map<uint64_t, InodeNumber> numbers_;  // by the host's inode number
+  DiskLocks locks_;
 };
 
 }  // namespace fss

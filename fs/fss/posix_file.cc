@@ -156,6 +156,7 @@ base::Task<base::Result<uint64_t>> PosixFile::CopyFrom(File& source, uint64_t so
 }
 
 base::Task<base::Status> PosixFile::Close() {
+  lock_.reset();
   const int result = close(std::exchange(descriptor_, -1));
   if (result != 0) co_return base::ErrnoError(errno, "posix driver: close");
   co_return base::Ok();

@@ -4,9 +4,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "fs/base/uring_executor.h"
+#include "fs/fss/disk_locks.h"
 #include "fs/fss/file_system.h"
 
 namespace fss {
@@ -18,6 +21,9 @@ class PosixFile final : public File {
       : executor_(executor), inode_(inode), descriptor_(descriptor) {}
 
   ~PosixFile() override;
+
+  // Holds the lock of a disk as long as the file is open.
+  void Keep(DiskLocks::Hold lock) { lock_.emplace(std::move(lock)); }
 
   InodeNumber inode() const override { return inode_; }
 
@@ -42,6 +48,7 @@ class PosixFile final : public File {
   base::UringExecutor& executor_;
   const InodeNumber inode_;
   int descriptor_;
+  std::optional<DiskLocks::Hold> lock_;
 };
 
 }  // namespace fss
