@@ -53,8 +53,8 @@ void ChainPlaces::NoteLinks() {
   }
   const uint64_t known_bytes = map_.size_bytes();
   map_.Grow(links_.back()->size_bytes());
-  // The last window ended inside.
-  if (known_bytes > 0) Forget(known_bytes - 1, map_.size_bytes());
+  // The last window may have ended with the disk.
+  if (known_bytes > 0 && known_bytes < map_.size_bytes()) Forget(known_bytes - 1, known_bytes);
 }
 
 Task<Status> ChainPlaces::Resolve(uint64_t offset_bytes, uint64_t end_bytes,

@@ -9,6 +9,8 @@
 #include "disklib/descriptor_lines.h"
 #include "disklib/names.h"
 #include "disklib/object_backend.h"
+#include "disklib/vm_folder/vmsd.h"
+#include "disklib/vm_folder/vmx.h"
 
 namespace disklib {
 namespace {
@@ -22,14 +24,55 @@ using base::Task;
 // Larger files are data: descriptors that anybody writes stay far below.
 constexpr uint64_t kListedBytesMax = 64 * 1024;
 constexpr size_t kKnownMax = 4'096;
+constexpr std::string_view kChildrenSuffix = ".vmdk.children";
+
+bool IsOfDisks(std::string_view name) {
+  for (const std::string_view suffix :
+       {kDescriptorSuffix, kVmxSuffix, kVmsdSuffix, kChildrenSuffix}) {
+    if (EndsWithIgnoringCase(name, suffix)) return true;
+  }
+  return false;
+}
+
+// What a name found in a file of the folder means there; empty: something in another folder.
+std::string NameInFolder(std::string_view name) {
+  const Result<std::string> path = ResolveName("folder", name);
+  return path && FolderOf(*path) == "folder" ? std::string(NameOf(*path)) : std::string();
+}
+
+std::vector<std::string> NamesInVmx(std::string_view text) {
+  std::vector<std::string> names;
+  const Result<Vmx> vmx = Vmx::Parse(text);
+  if (!vmx) return names;
+  for (const VmxDisk& disk : vmx->disks()) names.push_back(NameInFolder(disk.file_name));
+  return names;
+}
+
+std::vector<std::string> NamesInVmsd(std::string_view text) {
+  std::vector<std::string> names;
+  const Result<SnapshotList> list = ParseSnapshotList(text);
+  if (!list) return names;
+  for (const std::string& name : list->current_disks) names.push_back(NameInFolder(name));
+  return names;
+}
+
+// The lines of a registry of linked clones: paths from the root of the datastore.
+std::vector<std::string> LinesOf(std::string_view text) {
+  std::vector<std::string> lines;
+  while (!text.empty()) {
+    const std::string_view line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(line.size() + 1, text.size()));
+    if (!line.empty() && line.front() != '#') lines.emplace_back(line);
+  }
+  return lines;
+}
 
 class DescriptorNames : public fss::DirectorySink {
  public:
   bool Add(const fss::DirectoryEntry& entry) override {
     cursor_ = entry.next_cursor;
     has_progress_ = true;
-    if (entry.type == fss::FileType::kRegular &&
-        EndsWithIgnoringCase(entry.name, kDescriptorSuffix)) {
+    if (entry.type == fss::FileType::kRegular && IsOfDisks(entry.name)) {
       names_.emplace(entry.name);
     }
     return true;
@@ -49,18 +92,46 @@ class DescriptorNames : public fss::DirectorySink {
 
 }  // namespace
 
-DiskLister::Known DiskLister::Examine(std::string_view text) {
+// What the files of one folder say, put together.
+struct DiskLister::Findings {
+  std::map<std::string, FolderLink> links;
+  std::map<std::string, std::pair<fss::InodeNumber, uint64_t>> sizes;  // inode and capacity
+  std::set<std::string> extents;
+  std::set<std::string> clones;
+  FolderRecords records;
+};
+
+DiskLister::Known DiskLister::Examine(std::string_view name, std::string_view text) {
   Known known;
+  if (EndsWithIgnoringCase(name, kVmxSuffix)) known.names = NamesInVmx(text);
+  if (EndsWithIgnoringCase(name, kVmsdSuffix)) known.names = NamesInVmsd(text);
+  if (EndsWithIgnoringCase(name, kChildrenSuffix)) known.names = LinesOf(text);
+  if (!EndsWithIgnoringCase(name, kDescriptorSuffix)) return known;
   Result<Descriptor> descriptor = ParseDescriptor(text);
   if (!descriptor) return known;
   known.is_descriptor = true;
-  known.has_parent = descriptor->has_parent();
-  known.parent_hint = std::move(descriptor->parent_file_name_hint);
-  known.capacity_bytes = descriptor->capacity_sectors() * kSectorBytes;
-  for (ExtentLine& extent : descriptor->extents) {
-    known.extent_names.push_back(std::move(extent.file_name));
+  if (descriptor->has_parent()) {
+    known.parent_name = NameInFolder(descriptor->parent_file_name_hint);
   }
+  known.capacity_bytes = descriptor->capacity_sectors() * kSectorBytes;
+  for (ExtentLine& extent : descriptor->extents) known.names.push_back(std::move(extent.file_name));
   return known;
+}
+
+void DiskLister::Note(const std::string& name, fss::InodeNumber inode, std::string_view folder_path,
+                      const Known& known, Findings& findings) {
+  if (known.is_descriptor) {
+    findings.links[name] = {.name = name, .parent_name = known.parent_name};
+    findings.sizes[name] = {inode, known.capacity_bytes};
+    findings.extents.insert(known.names.begin(), known.names.end());
+    return;
+  }
+  for (const std::string& found : known.names) {
+    if (EndsWithIgnoringCase(name, kVmxSuffix)) findings.records.vmx_names.push_back(found);
+    if (EndsWithIgnoringCase(name, kVmsdSuffix)) findings.records.vmsd_names.push_back(found);
+    if (!EndsWithIgnoringCase(name, kChildrenSuffix) || FolderOf(found) != folder_path) continue;
+    findings.clones.emplace(NameOf(found));
+  }
 }
 
 Task<Status> DiskLister::ReadText(fss::InodeNumber inode, std::string& text) {
@@ -90,38 +161,36 @@ Task<Result<const DiskLister::Known*>> DiskLister::Look(fss::InodeNumber folder,
   file_system_.Forget(inode, 1);
   if (!read) co_return read.error();
   if (known_.size() >= kKnownMax) known_.clear();
-  Known& known = known_[inode] = Examine(text);
+  Known& known = known_[inode] = Examine(name, text);
   known.size_bytes = attributes.size_bytes;
   known.modified_us = attributes.modified_us;
   known.changed_us = attributes.changed_us;
   co_return &known;
 }
 
-Task<Status> DiskLister::ListDisks(fss::InodeNumber folder, DiskSink& sink) {
+Task<Status> DiskLister::ListDisks(fss::InodeNumber folder, std::string_view folder_path,
+                                   DiskSink& sink) {
   DescriptorNames names;
   do {
     CO_TRY_STATUS(co_await file_system_.ReadDirectory(folder, names.cursor(), names));
   } while (names.TakeProgress());
-  std::map<std::string, ListedDisk> disks;
-  std::set<std::string> extents;
-  std::set<std::string> parents;
+  Findings findings;
   for (const std::string& name : names.names()) {
     fss::InodeNumber inode = 0;
     const Result<const Known*> looked = co_await Look(folder, name, inode);
-    if (!looked || !(*looked)->is_descriptor) continue;
-    const Known& known = **looked;
-    extents.insert(known.extent_names.begin(), known.extent_names.end());
-    if (known.has_parent) {
-      parents.insert(known.parent_hint);
-    } else {
-      disks[name] = {.name = {}, .inode = inode, .capacity_bytes = known.capacity_bytes};
-    }
+    if (looked) Note(name, inode, folder_path, **looked, findings);
   }
-  for (auto& [name, disk] : disks) {
-    if (extents.contains(name)) continue;
-    disk.name = name;
-    disk.has_child = parents.contains(name);
-    sink.Add(disk);
+  std::vector<FolderLink> links;
+  for (auto& [name, link] : findings.links) {
+    if (findings.extents.contains(name)) continue;
+    link.is_clone = findings.clones.contains(name);
+    links.push_back(std::move(link));
+  }
+  for (FolderDisk& disk : FindFolderDisks(links, findings.records)) {
+    const auto& [inode, capacity_bytes] = findings.sizes.at(disk.name);
+    ListedDisk listed{.disk = {}, .inode = inode, .capacity_bytes = capacity_bytes};
+    listed.disk = std::move(disk);
+    sink.Add(listed);
   }
   co_return base::Ok();
 }

@@ -1,9 +1,10 @@
 // `DiskLister`: which names in a folder are virtual disks. What fills devices/vdisks.
 //
 // A disk is a base descriptor: a small file whose name ends in ".vmdk", which parses, has no parent
-// and is not named as an extent by another descriptor of the folder. Links of snapshots are not
-// listed. What was parsed is remembered by inode, length and time of change.
-// Thread rule: the executor of the file system.
+// in the folder and is not named as an extent by another descriptor there. Which link it stands on
+// now, and which are frozen, is found from the .vmx and .vmsd files (`folder_disks.h`). What was
+// parsed is remembered by inode, length and time of change. Thread rule: the executor of the file
+// system.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +13,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "disklib/folder_disks.h"
 #include "fs/base/result.h"
 #include "fs/base/task.h"
 #include "fs/fss/file_system.h"
@@ -19,10 +21,9 @@
 namespace disklib {
 
 struct ListedDisk {
-  std::string_view name;       // of the descriptor in its folder; valid during the call
-  fss::InodeNumber inode = 0;  // of the descriptor
+  FolderDisk disk;
+  fss::InodeNumber inode = 0;  // of the base's descriptor
   uint64_t capacity_bytes = 0;
-  bool has_child = false;  // a snapshot's base: another descriptor of the folder is its child
 };
 
 class DiskSink {
@@ -36,9 +37,10 @@ class DiskLister {
   // `file_system` outlives this.
   explicit DiskLister(fss::FileSystem& file_system) : file_system_(file_system) {}
 
-  // Hands out the disks of one folder, sorted by name. A file that cannot be read is left out.
-  // Errors: those of ReadDirectory.
-  base::Task<base::Status> ListDisks(fss::InodeNumber folder, DiskSink& sink);
+  // Hands out the disks of one folder, sorted by name; `folder_path` is where it lies, from the
+  // root. A file that cannot be read is left out. Errors: those of ReadDirectory.
+  base::Task<base::Status> ListDisks(fss::InodeNumber folder, std::string_view folder_path,
+                                     DiskSink& sink);
 
  private:
   // What is remembered of a file: whether it is a descriptor, and what matters of it.
@@ -47,13 +49,16 @@ class DiskLister {
     uint64_t modified_us = 0;
     uint64_t changed_us = 0;
     bool is_descriptor = false;
-    bool has_parent = false;
-    std::string parent_hint;
-    std::vector<std::string> extent_names;
+    std::string parent_name;         // as FolderLink says; of a descriptor
+    std::vector<std::string> names;  // of extents; of links, in the records of a VM; of clones
     uint64_t capacity_bytes = 0;
   };
 
-  static Known Examine(std::string_view text);
+  struct Findings;
+
+  static Known Examine(std::string_view name, std::string_view text);
+  static void Note(const std::string& name, fss::InodeNumber inode, std::string_view folder_path,
+                   const Known& known, Findings& findings);
   base::Task<base::Result<const Known*>> Look(fss::InodeNumber folder, std::string_view name,
                                               fss::InodeNumber& inode);
   base::Task<base::Status> ReadText(fss::InodeNumber inode, std::string& text);

@@ -23,8 +23,8 @@
 namespace disklib {
 
 struct DiskHolder {
-  std::string disk;  // path of the descriptor: "vm/vm.vmdk"
-  std::string user;  // who uses it, for people: "devices/vdisks", "strata disk extend"
+  std::string disk;       // path of the descriptor: "vm/vm.vmdk"
+  std::string user = {};  // who uses it, for people: "devices/vdisks", "strata disk extend"
   bool writes = false;
   bool is_parent = false;  // holds files of links below the leaf: frozen, readable by everybody
 

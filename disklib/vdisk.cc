@@ -1,7 +1,6 @@
 #include "disklib/vdisk.h"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include <fmt/format.h>
@@ -21,8 +20,6 @@ using base::Result;
 using base::Status;
 using base::Task;
 
-constexpr uint64_t kPieceBytesMax = uint64_t{1} << 20;
-
 uint64_t RoundDown(uint64_t bytes) {
   return bytes / kSectorBytes * kSectorBytes;
 }
@@ -31,125 +28,67 @@ uint64_t RoundUp(uint64_t bytes) {
   return RoundDown(bytes + kSectorBytes - 1);
 }
 
+// Leaves the first `length_bytes` of a request; `cut` then holds its buffers.
+void CutBuffers(IoRequest& request, uint64_t length_bytes, std::vector<IoVec>& cut) {
+  if (request.size_bytes() == length_bytes) return;
+  BufferCursor cursor(request.buffers);
+  cursor.Take(length_bytes, cut);
+  request.buffers = cut;
+}
+
 }  // namespace
 
 VDisk::~VDisk() {
   CHECK(is_closed_);
 }
 
-// The way of requests that are not one range of a file: across extents, past the end, and every
-// request of a sparse disk. Bytes that are no whole sectors go through a copy.
+// The bytes of a request that lie on the disk.
 Task<Result<uint64_t>> VDisk::ReadThroughChain(IoRequest request) {
   Chain& chain = *disk_->chain;
-  const uint64_t offset_bytes = request.offset_bytes;
-  if (offset_bytes >= chain.size_bytes()) co_return uint64_t{0};
-  const uint64_t length_bytes = std::min(request.size_bytes(), chain.size_bytes() - offset_bytes);
-  BufferCursor cursor(request.buffers);
-  std::vector<IoVec> pieces;
-  std::vector<std::byte> copy;
-  for (uint64_t done_bytes = 0; done_bytes < length_bytes;) {
-    const uint64_t at = offset_bytes + done_bytes;
-    uint64_t piece_bytes = std::min(length_bytes - done_bytes, kPieceBytesMax);
-    if (at % kSectorBytes == 0 && piece_bytes >= kSectorBytes) {
-      piece_bytes = RoundDown(piece_bytes);
-      cursor.Take(piece_bytes, pieces);
-      const IoRequest part{.offset_bytes = at, .buffers = pieces};
-      CO_TRY_STATUS(co_await chain.Read(part));
-    } else {
-      const uint64_t start = RoundDown(at);
-      piece_bytes = std::min(piece_bytes, start + kSectorBytes - at);
-      copy.resize(kSectorBytes);
-      const IoVec whole{copy.data(), kSectorBytes};
-      const IoRequest sector{.offset_bytes = start, .buffers = {&whole, 1}};
-      CO_TRY_STATUS(co_await chain.Read(sector));
-      cursor.CopyFrom(std::span(copy).subspan(at - start, piece_bytes));
-    }
-    done_bytes += piece_bytes;
-  }
+  if (request.offset_bytes >= chain.size_bytes()) co_return uint64_t{0};
+  const uint64_t length_bytes =
+      std::min(request.size_bytes(), chain.size_bytes() - request.offset_bytes);
+  std::vector<IoVec> cut;
+  CutBuffers(request, length_bytes, cut);
+  CO_TRY_STATUS(co_await chain.ReadBytes(request));
   co_return length_bytes;
-}
-
-// Changes bytes inside one sector. A flat extent takes bytes as they are; reading and writing back
-// the whole sector could undo a neighbour's direct write there.
-Task<Status> VDisk::WriteEdge(uint64_t offset_bytes, std::span<const std::byte> bytes) {
-  CO_TRY_STATUS(co_await disk_->chain->MarkContent());
-  const FlatRange direct = disk_->chain->DirectWrite(offset_bytes, bytes.size());
-  if (direct.object != nullptr) {
-    const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    CO_TRY_STATUS(co_await WriteWhole(*direct.object, direct.offset_bytes, text));
-    co_return base::Ok();
-  }
-  const uint64_t start = RoundDown(offset_bytes);
-  std::array<std::byte, kSectorBytes> sector;
-  const IoVec whole{sector.data(), sector.size()};
-  const IoRequest request{.offset_bytes = start, .buffers = {&whole, 1}};
-  CO_TRY_STATUS(co_await disk_->chain->Read(request));
-  std::copy(bytes.begin(), bytes.end(), sector.begin() + (offset_bytes - start));
-  CO_TRY_STATUS(co_await disk_->chain->Write(request));
-  co_return base::Ok();
 }
 
 Task<Result<uint64_t>> VDisk::WriteThroughChain(IoRequest request) {
   Chain& chain = *disk_->chain;
-  const uint64_t offset_bytes = request.offset_bytes;
   if (request.size_bytes() == 0) co_return uint64_t{0};
   if (!writable_) co_return Error(Code::kReadOnly, "write: the disk was opened for reading");
-  if (offset_bytes >= chain.size_bytes()) {
-    co_return Error(Code::kNoSpace, fmt::format("write {} at {}: the disk has {} bytes",
-                                                chain.name(), offset_bytes, chain.size_bytes()));
+  if (request.offset_bytes >= chain.size_bytes()) {
+    co_return Error(Code::kNoSpace,
+                    fmt::format("write {} at {}: the disk has {} bytes", chain.name(),
+                                request.offset_bytes, chain.size_bytes()));
   }
-  const uint64_t length_bytes = std::min(request.size_bytes(), chain.size_bytes() - offset_bytes);
-  const uint64_t lock_start = RoundDown(offset_bytes);
-  const uint64_t lock_bytes = RoundUp(offset_bytes + length_bytes) - lock_start;
-  co_await disk_->edges.Acquire(lock_start, lock_bytes);
-  const base::RangeGuard guard(disk_->edges, lock_start, lock_bytes);
-  BufferCursor cursor(request.buffers);
-  std::vector<IoVec> pieces;
-  std::array<std::byte, kSectorBytes> edge;
-  for (uint64_t done_bytes = 0; done_bytes < length_bytes;) {
-    const uint64_t at = offset_bytes + done_bytes;
-    uint64_t piece_bytes = std::min(length_bytes - done_bytes, kPieceBytesMax);
-    if (at % kSectorBytes == 0 && piece_bytes >= kSectorBytes) {
-      piece_bytes = RoundDown(piece_bytes);
-      cursor.Take(piece_bytes, pieces);
-      const IoRequest part{.offset_bytes = at, .buffers = pieces, .fua = request.fua};
-      CO_TRY_STATUS(co_await chain.Write(part));
-    } else {
-      piece_bytes = std::min(piece_bytes, RoundDown(at) + kSectorBytes - at);
-      const std::span<std::byte> bytes = std::span(edge).first(piece_bytes);
-      cursor.CopyTo(bytes);
-      CO_TRY_STATUS(co_await WriteEdge(at, bytes));
-    }
-    done_bytes += piece_bytes;
-  }
+  const uint64_t length_bytes =
+      std::min(request.size_bytes(), chain.size_bytes() - request.offset_bytes);
+  std::vector<IoVec> cut;
+  CutBuffers(request, length_bytes, cut);
+  CO_TRY_STATUS(co_await chain.WriteBytes(request));
   co_return length_bytes;
+}
+
+// Straight to the file of a flat leaf, holding the chain so that whoever wants it alone can wait.
+Task<Result<uint64_t>> VDisk::WriteDirectly(IoRequest request) {
+  Chain& chain = *disk_->chain;
+  co_await chain.drain().AcquireShared();
+  base::SharedGuard held(chain.drain());
+  const FlatRange direct = chain.DirectWrite(request.offset_bytes, request.size_bytes());
+  if (direct.object == nullptr) {
+    held.Release();
+    Result<uint64_t> written = co_await WriteThroughChain(request);
+    co_return written;
+  }
+  request.offset_bytes = direct.offset_bytes;
+  Result<uint64_t> written = co_await direct.object->Write(request);
+  co_return written;
 }
 
 Task<Status> VDisk::Sync(bool) {
   return disk_->chain->Flush();
-}
-
-// Whole sectors by the chain, the edges by writing zeros.
-Task<Status> VDisk::Zero(uint64_t offset_bytes, uint64_t length_bytes, bool may_unmap) {
-  const uint64_t end_bytes = offset_bytes + length_bytes;
-  const uint64_t lock_start = RoundDown(offset_bytes);
-  const uint64_t lock_bytes = RoundUp(end_bytes) - lock_start;
-  co_await disk_->edges.Acquire(lock_start, lock_bytes);
-  const base::RangeGuard guard(disk_->edges, lock_start, lock_bytes);
-  static constexpr std::array<std::byte, kSectorBytes> kZeros{};
-  const uint64_t head_bytes = std::min(RoundUp(offset_bytes), end_bytes) - offset_bytes;
-  if (head_bytes > 0) {
-    CO_TRY_STATUS(co_await WriteEdge(offset_bytes, std::span(kZeros).first(head_bytes)));
-  }
-  const uint64_t middle = offset_bytes + head_bytes;
-  const uint64_t tail = std::max(middle, RoundDown(end_bytes));
-  if (tail > middle) {
-    CO_TRY_STATUS(co_await disk_->chain->WriteZeroes(middle, tail - middle, may_unmap));
-  }
-  if (end_bytes > tail) {
-    CO_TRY_STATUS(co_await WriteEdge(tail, std::span(kZeros).first(end_bytes - tail)));
-  }
-  co_return base::Ok();
 }
 
 Task<Status> VDisk::Allocate(fss::AllocateMode mode, uint64_t offset_bytes, uint64_t length_bytes) {
@@ -166,7 +105,8 @@ Task<Status> VDisk::Allocate(fss::AllocateMode mode, uint64_t offset_bytes, uint
   if (mode == AllocateMode::kAllocate || mode == AllocateMode::kAllocateKeepSize) {
     co_return base::Ok();
   }
-  CO_TRY_STATUS(co_await Zero(offset_bytes, length_bytes, mode == AllocateMode::kPunchHole));
+  const bool may_unmap = mode == AllocateMode::kPunchHole;
+  CO_TRY_STATUS(co_await disk_->chain->ZeroBytes(offset_bytes, length_bytes, may_unmap));
   co_return base::Ok();
 }
 

@@ -5,8 +5,8 @@
 // -> `VDisks::GetAttributes`; ftruncate -> `VDisks::Resize`; release -> `VDisk::Close`, then
 // destroy. Which disks a folder has: `DiskLister` (`disk_list.h`). All opens of one disk share one
 // chain; the first open for writing makes it writable, the last close ends it. Hot path: a request
-// inside one flat extent is handed to the extent's file; no copy, no coroutine. Thread rule: the
-// executor of the Lib.
+// inside one piece of a file (a flat extent, a grain of a frozen link) is handed to that file; no
+// copy, and for reads no coroutine. Thread rule: the executor of the Lib.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,6 @@
 
 #include "disklib/chain.h"
 #include "disklib/lib.h"
-#include "fs/base/range_lock.h"
 #include "fs/base/result.h"
 #include "fs/base/sync.h"
 #include "fs/base/task.h"
@@ -29,15 +28,14 @@ namespace disklib {
 // A disk that somebody has open through VDisks; shared by its opens.
 struct SharedDisk {
   SharedDisk(base::Executor& executor, std::string_view descriptor_path)
-      : path(descriptor_path), lock(executor), edges(executor) {}
+      : path(descriptor_path), lock(executor) {}
 
   std::string path;
   std::unique_ptr<Chain> chain;
   std::vector<std::unique_ptr<Chain>>
       predecessors;  // were open for reading; requests may be inside
   uint32_t open_count = 0;
-  base::AsyncLock lock;   // held while the chain is opened, exchanged or closed
-  base::RangeLock edges;  // sectors that a write changes in part
+  base::AsyncLock lock;  // held while the chain is opened, exchanged or closed
 };
 
 class VDisks;
@@ -62,12 +60,9 @@ class VDisk final : public fss::File {
 
   // Writes end at the capacity, too: kNoSpace behind it, as on a device. Errors: kReadOnly, kIo.
   base::Task<base::Result<uint64_t>> Write(base::IoRequest request) override {
-    const FlatRange direct =
-        writable_ ? disk_->chain->DirectWrite(request.offset_bytes, request.size_bytes())
-                  : FlatRange();
-    if (direct.object == nullptr) return WriteThroughChain(request);
-    request.offset_bytes = direct.offset_bytes;
-    return direct.object->Write(request);
+    const bool is_direct =
+        writable_ && disk_->chain->DirectWrite(request.offset_bytes, request.size_bytes()).object;
+    return is_direct ? WriteDirectly(request) : WriteThroughChain(request);
   }
 
   base::Task<base::Status> Sync(bool data_only) override;
@@ -95,8 +90,7 @@ class VDisk final : public fss::File {
 
   base::Task<base::Result<uint64_t>> ReadThroughChain(base::IoRequest request);
   base::Task<base::Result<uint64_t>> WriteThroughChain(base::IoRequest request);
-  base::Task<base::Status> WriteEdge(uint64_t offset_bytes, std::span<const std::byte> bytes);
-  base::Task<base::Status> Zero(uint64_t offset_bytes, uint64_t length_bytes, bool may_unmap);
+  base::Task<base::Result<uint64_t>> WriteDirectly(base::IoRequest request);
 
   VDisks& disks_;
   std::shared_ptr<SharedDisk> disk_;  // shared with the other opens and the table

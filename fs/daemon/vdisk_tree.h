@@ -1,10 +1,12 @@
 // `VdiskTree`: the virtual disks of one volume as a file system, `devices/vdisks/LABEL`.
 //
-// It has the volume's directories, and in each the disks whose descriptors lie there, as raw images
-// of their capacity. Nothing can be created, renamed or removed here (kNotPermitted): that is done
-// to the volume's files or by `strata disk`. A disk's inode number follows from its folder and
-// name, so that it stays the same while descriptors are rewritten; it fits in 32 bits. Thread rule:
-// the volume's executor. Place in the stack: a driver of the file-system switch, over disklib.
+// It has the volume's directories, and in each the disks whose base descriptors lie there, as raw
+// images of their capacity. A disk shows its current leaf, whichever link that is; its other links
+// are frozen and lie, read-only, in a folder beside it, NAME.vmdk.snapshots. Nothing can be
+// created, renamed or removed here (kNotPermitted): that is done to the volume's files or by
+// `strata disk`. A disk's inode number follows from its folder and name, so that it stays the same
+// while descriptors are rewritten; it fits in 32 bits. Thread rule: the volume's executor. Place in
+// the stack: a driver of the file-system switch, over disklib.
 #pragma once
 
 #include <cstdint>
@@ -53,7 +55,9 @@ class VdiskTree final : public fss::FileSystem {
   base::Task<base::Status> Rename(fss::InodeNumber, std::string_view, fss::InodeNumber,
                                   std::string_view, bool) override;
 
-  // Error kBusy, which is logged: a file of the disk is open for writing, by the holder named.
+  // Errors, which are logged: kBusy (a file of the disk is open for writing, by the holder named),
+  // kUnsupported (nothing says which link is the current one; the links are named), kReadOnly (a
+  // frozen link, for writing).
   base::Task<base::Result<std::unique_ptr<fss::File>>> Open(fss::InodeNumber inode,
                                                             fss::OpenMode mode) override;
   base::Task<base::Status> ReadDirectory(fss::InodeNumber inode, uint64_t cursor,
@@ -66,17 +70,46 @@ class VdiskTree final : public fss::FileSystem {
   base::Task<base::Status> Unmount() override;
 
  private:
+  enum class Kind : uint8_t {
+    kFolder,     // of the volume
+    kDisk,       // named after its base
+    kSnapshots,  // the folder of a disk's frozen links
+    kFrozen,     // one of them
+  };
+
   struct Node {
     fss::InodeNumber parent = 0;
     std::string name;
-    fss::InodeNumber volume_inode = 0;  // of a directory; of a disk its descriptor's, when found
-    bool is_disk = false;
+    fss::InodeNumber volume_inode = 0;  // of a folder of the volume
+    Kind kind = Kind::kFolder;
     uint64_t lookup_count = 0;
+
+    bool is_file() const { return kind == Kind::kDisk || kind == Kind::kFrozen; }
   };
 
-  base::Task<base::Result<fss::Attributes>> LookupDisk(fss::InodeNumber parent, std::string* name,
-                                                       fss::Attributes descriptor);
-  base::Task<base::Result<fss::Attributes>> DiskAttributes(fss::InodeNumber inode);
+  // A link of a disk: where its descriptor lies.
+  struct Place {
+    fss::InodeNumber folder = 0;  // on the volume
+    std::string folder_path;
+    std::string name;
+    std::string trouble;  // why it cannot be opened
+
+    std::string path() const;
+  };
+
+  base::Task<base::Result<fss::Attributes>> LookupFolder(fss::InodeNumber parent,
+                                                         std::string* name);
+  base::Task<base::Result<fss::Attributes>> LookupDisk(fss::InodeNumber parent, std::string* name);
+  base::Task<base::Result<fss::Attributes>> AttributesOf(fss::InodeNumber inode);
+  base::Task<base::Status> ListSnapshots(fss::InodeNumber inode, uint64_t cursor,
+                                         fss::DirectorySink& sink);
+
+  // The disk called `name` in a folder of the tree. Errors: kNotFound.
+  base::Task<base::Result<disklib::FolderDisk>> FindDisk(fss::InodeNumber folder,
+                                                         std::string_view name);
+
+  // The link a file of the tree shows now. Errors: kStale, kNotFound.
+  base::Task<base::Result<Place>> FindPlace(fss::InodeNumber inode);
 
   // The number of a name: wanted, or the next one that nothing else has.
   fss::InodeNumber NumberFor(fss::InodeNumber wanted, fss::InodeNumber parent,

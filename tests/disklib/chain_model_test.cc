@@ -30,7 +30,8 @@ class ChainBench {
   ChainBench(uint64_t seed, uint64_t budget_bytes) : executor(seed), budget(budget_bytes) {}
 
   ~ChainBench() {
-    if (chain != nullptr) EXPECT_TRUE(Run(chain->Close()));
+    if (chain == nullptr) return;
+    EXPECT_TRUE(Run(chain->Close()));
   }
 
   template <typename T>

@@ -174,7 +174,9 @@ TEST(VDisks, GrowByResizeWhileInUse) {
 class Names : public DiskSink {
  public:
   void Add(const ListedDisk& disk) override {
-    names.push_back(std::string(disk.name) + (disk.has_child ? " (has a child)" : ""));
+    std::string text = disk.disk.name + " on " + disk.disk.leaf + disk.disk.trouble;
+    for (const std::string& name : disk.disk.frozen) text += ", frozen " + name;
+    names.push_back(std::move(text));
   }
 
   std::vector<std::string> names;
@@ -198,21 +200,65 @@ TEST(DiskLister, FindsBaseDisksAndNothingElse) {
                             "createType=\"vmfs\"\nRW 1 VMFS \"x\"\n";
   bench.Store("tiny-flat.vmdk", inner + std::string(512 - inner.size(), '\0'));
   DiskLister lister(bench.files);
-  const std::vector<std::string> expected = {"other.vmdk", "tiny.vmdk", "vm.vmdk (has a child)"};
+  const std::vector<std::string> expected = {"other.vmdk on other.vmdk", "tiny.vmdk on tiny.vmdk",
+                                             "vm.vmdk on vm-000001.vmdk, frozen vm.vmdk"};
   Names first;
-  ASSERT_TRUE(bench.Run(lister.ListDisks(bench.files.root(), first)));
+  ASSERT_TRUE(bench.Run(lister.ListDisks(bench.files.root(), "", first)));
   EXPECT_EQ(first.names, expected);
   // The second time nothing is read but names and attributes.
   bench.files.StopFailing();
   Names second;
-  ASSERT_TRUE(bench.Run(lister.ListDisks(bench.files.root(), second)));
+  ASSERT_TRUE(bench.Run(lister.ListDisks(bench.files.root(), "", second)));
   EXPECT_EQ(second.names, expected);
   EXPECT_LE(bench.files.call_count(), 12u);
   ASSERT_TRUE(bench.Run(bench.backend.Remove("vm-000001.vmdk")));
   Names third;
-  ASSERT_TRUE(bench.Run(lister.ListDisks(bench.files.root(), third)));
-  EXPECT_EQ(third.names, (std::vector<std::string>{"other.vmdk", "tiny.vmdk", "vm.vmdk"}));
+  ASSERT_TRUE(bench.Run(lister.ListDisks(bench.files.root(), "", third)));
+  EXPECT_EQ(third.names.back(), "vm.vmdk on vm.vmdk");
   EXPECT_EQ(bench.files.lookups_held(), 0u);
+}
+
+std::vector<std::string> ListingOf(Bench& bench) {
+  DiskLister lister(bench.files);
+  Names names;
+  EXPECT_TRUE(bench.Run(lister.ListDisks(bench.files.root(), "", names)));
+  return names.names;
+}
+
+void StoreChild(Bench& bench, const std::string& name, const std::string& parent) {
+  bench.Store(name,
+              "# Disk DescriptorFile\nversion=1\nCID=1\nparentCID=fffffffe\n"
+              "createType=\"seSparse\"\nparentFileNameHint=\"" +
+                  parent + "\"\nRW 2048 ZERO\n");
+}
+
+TEST(DiskLister, TakesTheCurrentLinkFromTheVmThenItsRecordThenTheOnlyLeaf) {
+  Bench bench;
+  bench.Create("vm.vmdk", {.size_bytes = kMebi});
+  StoreChild(bench, "vm-000001.vmdk", "vm.vmdk");
+  EXPECT_EQ(ListingOf(bench)[0], "vm.vmdk on vm-000001.vmdk, frozen vm.vmdk");
+  StoreChild(bench, "vm-000002.vmdk", "./vm.vmdk");
+  EXPECT_EQ(ListingOf(bench)[0],
+            "vm.vmdk on vm.vmdk: nothing says which of 2 links is the current one: "
+            "vm-000001.vmdk, vm-000002.vmdk, frozen vm-000001.vmdk, frozen vm-000002.vmdk, "
+            "frozen vm.vmdk");
+  bench.Store("vm.vmsd", "strata.disk0.current = \"vm-000002.vmdk\"\n");
+  EXPECT_EQ(ListingOf(bench)[0],
+            "vm.vmdk on vm-000002.vmdk, frozen vm-000001.vmdk, frozen vm.vmdk");
+  bench.Store("vm.vmx", "scsi0:0.present = \"TRUE\"\nscsi0:0.fileName = \"vm-000001.vmdk\"\n");
+  EXPECT_EQ(ListingOf(bench)[0],
+            "vm.vmdk on vm-000001.vmdk, frozen vm-000002.vmdk, frozen vm.vmdk");
+}
+
+TEST(DiskLister, ShowsLinkedClonesAsDisksOfTheirOwn) {
+  Bench bench;
+  bench.Create("vm.vmdk", {.size_bytes = kMebi});
+  StoreChild(bench, "clone.vmdk", "vm.vmdk");
+  StoreChild(bench, "elsewhere.vmdk", "../other/vm.vmdk");
+  bench.Store("vm.vmdk.children", "# linked clones\nclone.vmdk\nfar/vm.vmdk\n");
+  EXPECT_EQ(ListingOf(bench),
+            (std::vector<std::string>{"clone.vmdk on clone.vmdk",
+                                      "elsewhere.vmdk on elsewhere.vmdk", "vm.vmdk on vm.vmdk"}));
 }
 
 }  // namespace

@@ -150,7 +150,9 @@ TEST(WindowMap, AgreesWithAModelUnderSmallBudgets) {
       if (!map.knows(window)) map.Store(window, expected);
       std::vector<ChainRun> known;
       ASSERT_TRUE(!map.knows(window) || map.Append(first * 512, end * 512, known));
-      if (map.knows(window)) ASSERT_EQ(known, expected);
+      if (map.knows(window)) {
+        ASSERT_EQ(known, expected);
+      }
       ASSERT_LE(budget.used_bytes(), budget.limit_bytes());
     }
     const uint64_t unit = uint64_t{1} << random.Below(8);

@@ -1,0 +1,187 @@
+// What the depth of a chain costs a reader, in process: one link against 32, warm and cold map.
+//
+// Usage: chain_bench FOLDER [SECONDS]. FOLDER lies on a file system in memory (/dev/shm) and is
+// filled with a flat disk and 31 seSparse links over it, each with its share of the grains. Prints
+// pairs of 4 KiB random reads, interleaved, and their ratio. Measured by hand, not by ctest.
+
+#include <algorithm>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "disklib/file_backend.h"
+#include "disklib/lib.h"
+#include "disklib/new_link.h"
+#include "disklib/vdisk.h"
+#include "fs/base/aligned_buffer.h"
+#include "fs/base/sync.h"
+#include "fs/base/uring_executor.h"
+#include "fs/fss/posix_driver.h"
+
+namespace {
+
+constexpr uint64_t kDiskBytes = uint64_t{1} << 30;
+constexpr uint64_t kBlockBytes = 4096;
+constexpr int kDepth = 32;
+constexpr int kPairs = 10;
+
+template <typename T>
+T Must(base::Result<T> result) {
+  if (result) return *std::move(result);
+  fmt::print(stderr, "chain_bench: {}\n", result.error().message());
+  std::exit(1);
+}
+
+void Must(const base::Status& status) {
+  if (status) return;
+  fmt::print(stderr, "chain_bench: {}\n", status.error().message());
+  std::exit(1);
+}
+
+struct Reader {
+  disklib::VDisk& disk;
+  uint64_t deadline_us;
+  uint64_t count_max;
+};
+
+base::Task<void> Read(base::Executor& executor, Reader& reader, uint64_t& done) {
+  base::AlignedBuffer buffer(kBlockBytes);
+  const base::IoVec piece{buffer.data(), kBlockBytes};
+  while (done < reader.count_max && executor.NowMicroseconds() < reader.deadline_us) {
+    const uint64_t block = executor.random().Below(kDiskBytes / kBlockBytes);
+    const base::IoRequest request{block * kBlockBytes, std::span(&piece, 1)};
+    const auto read = co_await reader.disk.Read(request);
+    CHECK(read.has_value());
+    ++done;
+  }
+}
+
+base::Task<void> ReadTogether(base::Executor& executor, Reader& reader, int depth, uint64_t& done) {
+  base::TaskGroup group(executor);
+  for (int i = 0; i < depth; ++i) group.Add(Read(executor, reader, done));
+  co_await group.Join();
+}
+
+class Bench {
+ public:
+  explicit Bench(const std::string& folder) : executor_(Must(base::UringExecutor::Create())) {
+    fss::PosixFileSystem::Options options;
+    options.folder_path = folder;
+    files_ = Must(fss::PosixFileSystem::Create(*executor_, options));
+    backend_ = std::make_unique<disklib::FileBackend>(*files_);
+    lib_ = std::make_unique<disklib::Lib>(*executor_, *backend_, open_disks_);
+    disks_ = std::make_unique<disklib::VDisks>(*lib_);
+  }
+
+  // link1.vmdk … link32.vmdk; every grain is in the base, and a 32nd of them in each link above.
+  void Make() {
+    Must(Run(disklib::CreateLink(*lib_, "link1.vmdk", {.size_bytes = kDiskBytes}, nullptr)));
+    Fill("link1.vmdk", kDiskBytes / kBlockBytes, 1 << 20);
+    for (int i = 2; i <= kDepth; ++i) {
+      const std::string parent = fmt::format("link{}.vmdk", i - 1);
+      const std::string name = fmt::format("link{}.vmdk", i);
+      const auto loaded = Must(Run(lib_->Load(parent, false)));
+      disklib::NewLink link;
+      link.size_bytes = kDiskBytes;
+      link.layout = disklib::DiskLayout::kSeSparse;
+      link.parent_path = parent;
+      link.parent_content_id = loaded.descriptor.content_id;
+      Must(Run(disklib::CreateLink(*lib_, name, link, nullptr)));
+      Fill(name, kDiskBytes / kBlockBytes / kDepth, kBlockBytes);
+    }
+  }
+
+  void Compare(int queue_depth, double seconds) {
+    const auto flat = Must(Run(disks_->Open("link1.vmdk", false)));
+    const auto deep = Must(Run(disks_->Open(fmt::format("link{}.vmdk", kDepth), false)));
+    Rate(*flat, queue_depth, seconds);
+    Rate(*deep, queue_depth, seconds);
+    std::vector<double> ratios;
+    for (int i = 0; i < kPairs; ++i) {
+      const double one = Rate(*flat, queue_depth, seconds);
+      const double many = Rate(*deep, queue_depth, seconds);
+      ratios.push_back(many / one);
+      fmt::print("queue {:2}: depth 1 {:9.0f}/s, depth {} {:9.0f}/s, ratio {:.3f}\n", queue_depth,
+                 one, kDepth, many, many / one);
+    }
+    std::sort(ratios.begin(), ratios.end());
+    fmt::print("queue {:2}: median ratio {:.3f}; map {} KiB in {} windows\n", queue_depth,
+               (ratios[kPairs / 2 - 1] + ratios[kPairs / 2]) / 2,
+               lib_->windows().used_bytes() / 1024, lib_->windows().window_count());
+    Must(Run(flat->Close()));
+    Must(Run(deep->Close()));
+  }
+
+  // The first reads after opening: every window is walked once.
+  void Cold() {
+    const auto deep = Must(Run(disks_->Open(fmt::format("link{}.vmdk", kDepth), false)));
+    const uint64_t windows = kDiskBytes / disklib::kWindowBytes;
+    const uint64_t start_us = executor_->NowMicroseconds();
+    base::AlignedBuffer buffer(kBlockBytes);
+    const base::IoVec piece{buffer.data(), kBlockBytes};
+    for (uint64_t i = 0; i < windows; ++i) {
+      static_cast<void>(Must(Run(deep->Read({i * disklib::kWindowBytes, std::span(&piece, 1)}))));
+    }
+    const double us = static_cast<double>(executor_->NowMicroseconds() - start_us);
+    fmt::print("cold map: {:.0f} us for the first read of a window of {} links\n",
+               us / static_cast<double>(windows), kDepth);
+    Must(Run(deep->Close()));
+  }
+
+ private:
+  template <typename T>
+  T Run(base::Task<T> task) {
+    return base::RunSync(*executor_, std::move(task));
+  }
+
+  void Fill(const std::string& name, uint64_t block_count, uint64_t piece_bytes) {
+    const auto disk = Must(Run(disks_->Open(name, true)));
+    base::AlignedBuffer buffer(piece_bytes);
+    std::fill_n(buffer.data(), piece_bytes, std::byte{7});
+    const base::IoVec piece{buffer.data(), piece_bytes};
+    const uint64_t pieces = block_count * kBlockBytes / piece_bytes;
+    const bool is_sequential = block_count * kBlockBytes == kDiskBytes;
+    for (uint64_t i = 0; i < pieces; ++i) {
+      const uint64_t place =
+          is_sequential ? i : executor_->random().Below(kDiskBytes / piece_bytes);
+      static_cast<void>(Must(Run(disk->Write({place * piece_bytes, std::span(&piece, 1)}))));
+    }
+    Must(Run(disk->Sync(true)));
+    Must(Run(disk->Close()));
+  }
+
+  double Rate(disklib::VDisk& disk, int queue_depth, double seconds) {
+    const uint64_t start_us = executor_->NowMicroseconds();
+    Reader reader{disk, start_us + static_cast<uint64_t>(seconds * 1e6), UINT64_MAX};
+    uint64_t done = 0;
+    Run(ReadTogether(*executor_, reader, queue_depth, done));
+    const uint64_t end_us = executor_->NowMicroseconds();
+    return static_cast<double>(done) * 1e6 / static_cast<double>(end_us - start_us);
+  }
+
+  std::unique_ptr<base::UringExecutor> executor_;
+  std::unique_ptr<fss::PosixFileSystem> files_;
+  std::unique_ptr<disklib::FileBackend> backend_;
+  disklib::OpenDisks open_disks_;
+  std::unique_ptr<disklib::Lib> lib_;
+  std::unique_ptr<disklib::VDisks> disks_;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 2) {
+    fmt::print(stderr, "usage: chain_bench FOLDER [SECONDS]\n");
+    return 2;
+  }
+  const double seconds = argc > 2 ? std::strtod(argv[2], nullptr) : 0.5;
+  Bench bench(argv[1]);
+  bench.Make();
+  bench.Cold();
+  bench.Compare(1, seconds);
+  bench.Compare(32, seconds);
+  return 0;
+}
