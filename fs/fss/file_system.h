@@ -210,12 +210,12 @@ class FileSystem {
   virtual base::Task<base::Result<std::unique_ptr<File>>> Open(InodeNumber inode,
                                                                OpenMode mode) = 0;
 
-  // Replaces the whole content of each file, in place: inode, owner, mode and locks stay, open files
-  // and readers see the new bytes. After a crash all files have the new content, or none has;
-  // durable when answered. For descriptors and the like: small files, few at a time. The texts
-  // outlive the call. Errors: kUnsupported (not by this driver), kTooLarge (together over
-  // kReplacementBytesMax, or the files are too large now or too many for one step), kInvalidArgument
-  // (a file twice, or something else than a file), kNoSpace, kLockHeld, kReadOnly, kStale, kIo …
+  // Replaces the whole content of each file, in place: inode, owner, mode and locks stay, and open
+  // files see the new bytes. After a crash all files have the new content, or none has; durable
+  // when answered. For descriptors and the like: small files, few at a time. The texts outlive the
+  // call. Errors: kUnsupported (not by this driver), kTooLarge (together over kReplacementBytesMax,
+  // or the files are too large now or too many for one step), kInvalidArgument (a file twice, or
+  // something else than a file), kNoSpace, kLockHeld, kReadOnly, kStale, kIo …
   virtual base::Task<base::Status> ReplaceContents(std::span<const Replacement> replacements) {
     static_cast<void>(replacements);
     co_return base::Code::kUnsupported;

@@ -24,9 +24,9 @@ struct FileReplacement {
 
 // Replaces and commits; takes the inodes' locks itself. `files` is put in the order of the locks.
 // Errors: kInvalidArgument (a file twice), kTooLarge (over fss::kReplacementBytesMax of new bytes,
-// more files or old blocks than one transaction frees, a map with pointer blocks), kStale, kNoSpace,
-// kLockHeld naming the holder, kCorrupt, kFenced, the device's. Nothing has changed then, unless the
-// commit itself failed.
+// more files or old blocks than one transaction frees, a map with pointer blocks), kStale,
+// kNoSpace, kLockHeld naming the holder, kCorrupt, kFenced, the device's. Nothing has changed then,
+// unless the commit itself failed.
 base::Task<base::Status> ReplaceFiles(VolumeCore& core, std::vector<FileReplacement>& files);
 
 }  // namespace vmfs
