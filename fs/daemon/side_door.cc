@@ -118,6 +118,19 @@ base::Task<base::Result<std::unique_ptr<fss::File>>> SideDoor::Open(fss::InodeNu
   co_return std::unique_ptr<fss::File>(std::make_unique<SideDoorFile>(std::move(opened), *this));
 }
 
+base::Task<base::Result<fss::Attributes>> SideDoor::MakeRawDeviceMap(fss::InodeNumber parent,
+                                                                     std::string_view name,
+                                                                     fss::RawDevice device,
+                                                                     fss::NewInode attributes) {
+  base::Result<fss::Attributes> made =
+      co_await below().MakeRawDeviceMap(parent, name, device, attributes);
+  if (made) {
+    Note(made->inode, parent, name);
+    listener_.NameChanged(parent, name);
+  }
+  co_return made;
+}
+
 base::Task<base::Status> SideDoor::ReplaceContents(
     std::span<const fss::Replacement> replacements) {
   const base::Status replaced = co_await below().ReplaceContents(replacements);

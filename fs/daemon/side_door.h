@@ -44,6 +44,10 @@ class SideDoor final : public fss::ForwardingFileSystem {
                                   bool no_replace) override;
   base::Task<base::Result<std::unique_ptr<fss::File>>> Open(fss::InodeNumber inode,
                                                             fss::OpenMode mode) override;
+  base::Task<base::Result<fss::Attributes>> MakeRawDeviceMap(fss::InodeNumber parent,
+                                                             std::string_view name,
+                                                             fss::RawDevice device,
+                                                             fss::NewInode attributes) override;
   base::Task<base::Status> ReplaceContents(
       std::span<const fss::Replacement> replacements) override;
 

@@ -14,6 +14,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "fs/base/block_device.h"
 #include "fs/base/result.h"
@@ -65,6 +66,29 @@ struct Replacement {
 // Of all contents that are replaced together.
 constexpr uint64_t kReplacementBytesMax = uint64_t{64} << 10;
 
+// A LUN as a raw device map names it.
+struct RawDevice {
+  std::string_view id;  // what the device calls itself: "naa.6000…"
+  uint64_t size_bytes = 0;
+};
+
+// Who holds an inode's lock on the medium, and how; as it stands there at this moment.
+struct LockState {
+  enum class Mode : uint8_t { kFree, kExclusive, kReadOnly, kMultiWriter };
+
+  struct Owner {
+    std::string host_uuid;
+    std::string mac;  // the part of the UUID that is an address: "00:0c:29:80:16:86"
+    uint64_t heartbeat_address = 0;
+    uint64_t heartbeat_generation = 0;
+  };
+
+  Mode mode = Mode::kFree;
+  uint64_t address = 0;  // of the lock, in the volume
+  uint64_t token = 0;    // changes with every change of the lock
+  std::vector<Owner> owners;
+};
+
 struct DirectoryEntry {
   std::string_view name;  // valid during the call that hands it out
   InodeNumber inode = 0;
@@ -86,7 +110,9 @@ struct StatFs {
   uint32_t name_bytes_max = 0;
 };
 
-// VMFS lock modes: what others may do while a file is open (vmfs/FORMAT.md, "Locks").
+// VMFS lock modes: what other hosts may do while a file is open (vmfs/FORMAT.md, "Locks"). A disk
+// open exclusively is nobody else's to open; one that is shared may be read by all, and modified by
+// none. Either lock is given back by the last such close.
 enum class OpenMode : uint8_t { kRead, kWrite, kExclusiveDisk, kSharedDisk };
 
 // Whether an open of this mode may write. kSharedDisk reads: it keeps writers out.
@@ -218,6 +244,32 @@ class FileSystem {
   // something else than a file), kNoSpace, kLockHeld, kReadOnly, kStale, kIo …
   virtual base::Task<base::Status> ReplaceContents(std::span<const Replacement> replacements) {
     static_cast<void>(replacements);
+    co_return base::Code::kUnsupported;
+  }
+
+  // Makes a raw device map: shown as a regular file of the device's size that cannot be opened,
+  // truncated or read, since its data is on another LUN. Errors: as CreateFile, kUnsupported (not
+  // by this driver), kInvalidArgument (no id, or one that is too long).
+  virtual base::Task<base::Result<Attributes>> MakeRawDeviceMap(InodeNumber parent,
+                                                                std::string_view name,
+                                                                RawDevice device,
+                                                                NewInode attributes) {
+    static_cast<void>(parent), static_cast<void>(name);
+    static_cast<void>(device), static_cast<void>(attributes);
+    co_return base::Code::kUnsupported;
+  }
+
+  // The id of the device that a raw device map stands for; its size is the inode's.
+  // Errors: kUnsupported (not by this driver), kInvalidArgument (no raw device map), kCorrupt, kIo.
+  virtual base::Task<base::Result<std::string>> GetRawDeviceId(InodeNumber inode) {
+    static_cast<void>(inode);
+    co_return base::Code::kUnsupported;
+  }
+
+  // Reads an inode's lock from the medium. Errors: kUnsupported (no such locks here), kCorrupt,
+  // kIo.
+  virtual base::Task<base::Result<LockState>> GetLockState(InodeNumber inode) {
+    static_cast<void>(inode);
     co_return base::Code::kUnsupported;
   }
 

@@ -135,6 +135,20 @@ class ForwardingFileSystem : public FileSystem {
     return below_.Open(inode, mode);
   }
 
+  base::Task<base::Result<Attributes>> MakeRawDeviceMap(InodeNumber parent, std::string_view name,
+                                                        RawDevice device,
+                                                        NewInode attributes) override {
+    return below_.MakeRawDeviceMap(parent, name, device, attributes);
+  }
+
+  base::Task<base::Result<std::string>> GetRawDeviceId(InodeNumber inode) override {
+    return below_.GetRawDeviceId(inode);
+  }
+
+  base::Task<base::Result<LockState>> GetLockState(InodeNumber inode) override {
+    return below_.GetLockState(inode);
+  }
+
   base::Task<base::Status> ReplaceContents(std::span<const Replacement> replacements) override {
     return below_.ReplaceContents(replacements);
   }

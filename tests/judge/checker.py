@@ -154,6 +154,11 @@ class Checker:
 
     def check_map(self, descriptor):
         kind, address = descriptor.map_kind, descriptor.address
+        if descriptor.type == RDM:
+            id_bytes = descriptor.inline(78)[1]
+            if kind != INLINE or descriptor.blocks or descriptor.pointer_blocks or not 1 <= id_bytes <= 44:
+                self.report(f"descriptor {address:#x}: a raw device map, {descriptor.blocks} blocks, an id of {id_bytes} bytes")
+            return
         if kind == INLINE:
             if descriptor.length > self.metadata_bytes - 0x200 or descriptor.blocks or descriptor.pointer_blocks:
                 self.report(f"descriptor {address:#x}: {descriptor.length} bytes, {descriptor.blocks} blocks, and inline")

@@ -303,6 +303,25 @@ void ReplaceTogether(VolumeHistory& history) {
   history.Sync("/d");
 }
 
+// Locks of disks come and go while what they covered is still in the journal.
+void DisksOpenedAndClosed(VolumeHistory& history) {
+  history.KeepOpen("/b", fss::OpenMode::kExclusiveDisk);
+  history.Write("/b", 0, 2 * kMiB);
+  history.Sync("/b");
+  history.CloseKept();
+  history.KeepOpen("/b", fss::OpenMode::kSharedDisk);
+  history.KeepOpen("/a", fss::OpenMode::kSharedDisk);
+  history.Rename("/b", "/c");
+  history.SyncAll();
+  history.CloseKept();
+  history.KeepOpen("/a", fss::OpenMode::kExclusiveDisk);
+  history.Write("/a", 0, 70'000);
+  history.Replace({{"/a", 900}, {"/c", 5000}});
+  history.CloseKept();
+  history.Write("/c", 0, 100'000);
+  history.Sync("/c");
+}
+
 void FillSubBlocks(VolumeHistory& history) {
   for (int i = 0; i < 240; ++i) {
     const std::string path = fmt::format("/s{}", i);
@@ -343,6 +362,7 @@ const CrashScenario kScenarios[] = {
     {"GrowDescriptors", NearlyFillDescriptors, GrowDescriptors, /*cost=*/3},
     {"OrphansThatAreOpen", TwoFiles, OrphansThatAreOpen},
     {"MapsThatChange", TwoFiles, MapsThatChange},
+    {"DisksOpenedAndClosed", TwoFiles, DisksOpenedAndClosed},
     {"ReplaceTogether", TwoFiles, ReplaceTogether},
     {"AllocateWhatWasUnmapped", PrepareFreedBlock, AllocateWhatWasUnmapped},
 };

@@ -73,9 +73,8 @@ base::Task<void> VolumeHistory::Await(const char* what, base::Task<base::Status>
   AddStep(what, begin, status);
 }
 
-void VolumeHistory::KeepOpen(const std::string& path) {
-  auto opened = base::RunSync(
-      executor_, VolumeClient(volume_.volume()).Open(path, fss::OpenMode::kWrite));
+void VolumeHistory::KeepOpen(const std::string& path, fss::OpenMode mode) {
+  auto opened = base::RunSync(executor_, VolumeClient(volume_.volume()).Open(path, mode));
   if (opened) {
     kept_.push_back(std::move(*opened));
   } else if (failure_.empty()) {

@@ -45,7 +45,7 @@ class VolumeHistory {
   void Replace(const std::vector<std::pair<std::string, size_t>>& files);
 
   // Opens a file and keeps it open; the name may go, the file stays until it is closed.
-  void KeepOpen(const std::string& path);
+  void KeepOpen(const std::string& path, fss::OpenMode mode = fss::OpenMode::kWrite);
   void CloseKept();
 
   // Operations of somebody who is not alone on the volume. `task` is a `VolumeClient` call that

@@ -82,6 +82,18 @@ base::Task<base::Status> ReplaceBoth(VolumeClient client) {
   co_return co_await client.Replace(files);
 }
 
+base::Task<base::Status> OpenAndClose(VolumeClient client, fss::OpenMode mode) {
+  CO_TRY(const std::unique_ptr<fss::File> file, co_await client.Open("/large", mode));
+  co_return co_await file->Close();
+}
+
+base::Task<base::Status> OpenDisks(VolumeClient client) {
+  CO_TRY_STATUS(co_await client.Truncate("/large", 5 * kMiB));
+  CO_TRY_STATUS(co_await OpenAndClose(client, fss::OpenMode::kExclusiveDisk));
+  CO_TRY_STATUS(co_await OpenAndClose(client, fss::OpenMode::kSharedDisk));
+  co_return co_await OpenAndClose(client, fss::OpenMode::kSharedDisk);
+}
+
 struct Operation {
   const char* name;
   base::Task<base::Status> (*run)(VolumeClient client);  // null: the mount and unmount alone
@@ -100,6 +112,7 @@ const Operation kOperations[] = {
     {"TruncateUp", TruncateUp},
     {"RenameOver", RenameOver},
     {"ReplaceBoth", ReplaceBoth},
+    {"OpenDisks", OpenDisks},
     {"Unlink", UnlinkLarge},
     {"RemoveDirectory", RemoveDirectoryOne},
 };

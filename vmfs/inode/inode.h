@@ -57,7 +57,8 @@ struct Inode {
   uint32_t last_item_hint = 0;
 
   std::optional<uint32_t> lazy_modified_s, lazy_accessed_s;  // not yet in the descriptor
-  uint64_t last_sequence = 0;  // of the transaction that modified it last
+  uint64_t last_sequence = 0;   // of the transaction that modified it last, but for times alone
+  uint64_t times_sequence = 0;  // of the one that set its times last; fdatasync does not ask
   bool removed = false;        // the descriptor has been freed
 
   // Directories: the entry code and the file below it.

@@ -27,6 +27,7 @@ LockManager::LockManager(base::Executor& executor, base::BlockDevice& volume, He
       options_(options),
       changed_(executor),
       batch_lock_(executor),
+      readers_lock_(executor),
       background_(executor) {}
 
 LockManager::~LockManager() {
@@ -177,7 +178,9 @@ base::Task<base::Result<bool>> LockManager::TryTake(LockEntry& entry) {
 base::Task<base::Status> LockManager::CheckStale(LockBlock& lock) {
   if (options_.faults.break_without_asking) co_return base::Ok();
   const std::vector<LockHolder> holders = HoldersOf(lock);
+  const LockHolder ourselves = Ourselves();
   for (const LockHolder& holder : holders) {
+    if (SameHolder(holder, ourselves)) continue;  // a reader that becomes the owner
     CO_TRY_STATUS(co_await CheckHolderGone(holder, lock.own_address));
   }
   co_return base::Ok();

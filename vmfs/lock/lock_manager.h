@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <list>
+#include <map>
 #include <optional>
 #include <span>
 #include <unordered_map>
@@ -158,6 +159,20 @@ class LockManager {
   // will say why. Durable as above. The caller keeps others from creating the same locks.
   base::Task<void> PrepareLocked(std::span<const uint64_t> lock_addresses, LockType lock_type);
 
+  // Gives an exclusive lock back now, unless it is in use. Errors: as ReleaseAll, but kBusy.
+  base::Task<base::Status> GiveBackIdle(uint64_t lock_address);
+
+  // Lists this host among the readers of a lock (mode 2) until as many `LeaveReaders`. Hosts that
+  // are listed read side by side, and none can take the lock for itself. An exclusive lock of ours
+  // covers reading: it is made a reader's once it is given back, which is now if nobody uses it; a
+  // reader that modifies takes the lock alone if no other host reads. Dead readers are taken off
+  // the list. Errors: kLockHeld naming the host that holds it in another mode, kNoSpace with 8
+  // readers, kCorrupt, kFenced, the device's.
+  base::Task<base::Status> JoinReaders(uint64_t lock_address);
+  // Errors: kCorrupt, kFenced, the device's; this host may then stay listed until its heartbeat
+  // ends.
+  base::Task<base::Status> LeaveReaders(uint64_t lock_address);
+
   // Gives every lock back after one barrier; for unmount. Errors: kBusy when a lock is in use
   // (after all others were given back), the barrier's, the device's, kFenced.
   base::Task<base::Status> ReleaseAll();
@@ -229,6 +244,13 @@ class LockManager {
   base::Task<base::Status> WriteBornLocked(LockEntry& entry, LockType lock_type, bool was_held);
   base::Task<void> PrepareOne(uint64_t lock_address, LockType lock_type);
 
+  // Reading along, in `lock_readers.cc`.
+  base::Task<base::Status> ListOurselves(uint64_t lock_address);
+  base::Task<base::Status> UnlistOurselves(uint64_t lock_address);
+  base::Task<base::Status> DropDeadHolders(LockBlock& lock);
+  base::Task<base::Result<bool>> ExchangeList(const SectorImage* seen, const LockBlock* lock);
+  base::Task<void> WaitForExchange(uint64_t lock_address);
+
   // Giving back, in `lock_release.cc`.
   base::Task<void> TrimInBackground();
   base::Task<base::Status> GiveBack(size_t count);
@@ -247,6 +269,8 @@ class LockManager {
   std::list<LockEntry*> others_;  // used or changing
   base::AsyncCondition changed_;  // an exchange has ended
   base::AsyncLock batch_lock_;    // one batch at a time
+  std::map<uint64_t, uint32_t> readers_;  // locks this host reads under, with the number of uses
+  base::AsyncLock readers_lock_;          // one change of a reader's lock at a time
   bool trimming_ = false;         // a background batch is under way or scheduled
   uint64_t trim_after_us_ = 0;    // not before: the last one failed
   base::TaskGroup background_;

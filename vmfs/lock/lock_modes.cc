@@ -68,6 +68,16 @@ LockBlock FreedLock(const LockBlock& lock) {
   return freed;
 }
 
+LockBlock DowngradedLock(const LockBlock& lock, const LockHolder& holder) {
+  LockBlock shared = FreedLock(lock);
+  shared.set_mode(LockMode::kReadOnly);
+  shared.heartbeat_address = holder.heartbeat_address;
+  shared.heartbeat_generation = holder.heartbeat_generation;
+  shared.holders[0] = holder;
+  shared.holder_count = 1;
+  return shared;
+}
+
 base::Result<LockBlock> AddHolder(const LockBlock& lock, LockMode mode, const LockHolder& holder) {
   CHECK(mode == LockMode::kReadOnly || mode == LockMode::kMultiWriter);
   if (lock.mode() != LockMode::kFree && lock.mode() != mode) {

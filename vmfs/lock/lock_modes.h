@@ -30,6 +30,9 @@ LockBlock TakenLock(const LockBlock& lock, const LockHolder& holder);
 // Mode 0 as ESXi leaves it: owner zero, heartbeat address and generation of the last holder kept.
 LockBlock FreedLock(const LockBlock& lock);
 
+// Mode 1 -> 2 with `holder`, who had it, as the only reader.
+LockBlock DowngradedLock(const LockBlock& lock, const LockHolder& holder);
+
 // Adds a shared holder; `mode` is kReadOnly or kMultiWriter. Errors: kLockHeld when the lock is
 // held in another mode, kNoSpace when all 8 places are taken, kExists when it is a holder already.
 base::Result<LockBlock> AddHolder(const LockBlock& lock, LockMode mode, const LockHolder& holder);

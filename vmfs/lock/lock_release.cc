@@ -83,6 +83,25 @@ base::Task<base::Status> LockManager::GiveBack(size_t count) {
   co_return freed;
 }
 
+base::Task<base::Status> LockManager::GiveBackIdle(uint64_t lock_address) {
+  co_await batch_lock_.Acquire();
+  base::LockGuard guard(batch_lock_);
+  const auto found = entries_.find(lock_address);
+  if (found == entries_.end() || found->second.use_count > 0) co_return base::Ok();
+  if (found->second.state == State::kHeld) found->second.state = State::kGivingBack;
+  const base::Status home = co_await barrier_.MakeHome();
+  if (!home) {
+    const auto kept = entries_.find(lock_address);
+    if (kept != entries_.end() && kept->second.state == State::kGivingBack) {
+      kept->second.state = State::kHeld;
+    }
+    co_return home.error().Within("give back a lock");
+  }
+  std::vector<uint64_t> chosen{lock_address};
+  base::Status freed = co_await FreeAll(chosen);
+  co_return freed;
+}
+
 base::Task<base::Status> LockManager::FreeAll(std::vector<uint64_t>& addresses) {
   base::Status outcome;
   base::TaskGroup group(executor_);
@@ -118,7 +137,11 @@ base::Task<base::Status> LockManager::FreeOnDisk(LockEntry& entry) {
   SectorImage expected = entry.image;
   for (int attempt = 0; attempt < kFreeAttemptsMax; ++attempt) {
     CO_TRY_STATUS(co_await heartbeat_.WaitUntilMayWrite());
-    const SectorImage next = WithLock(expected, FreedLock(base::LoadAs<LockBlock>(expected)));
+    const LockBlock held = base::LoadAs<LockBlock>(expected);
+    // Whoever still reads here stays listed.
+    const bool is_read = readers_.contains(entry.address);
+    const SectorImage next =
+        WithLock(expected, is_read ? DowngradedLock(held, Ourselves()) : FreedLock(held));
     const base::Status exchanged = co_await volume_.CompareAndWrite(entry.address, expected, next);
     if (exchanged || exchanged.error().code() != base::Code::kMiscompare) co_return exchanged;
     SectorImage seen;

@@ -105,7 +105,7 @@ uint32_t Names::MakeDescriptor(Transaction& transaction, Inode& parent, const Ne
   metadata.modified_s = metadata.changed_s = metadata.accessed_s = now_s;
   metadata.affinity_fd = is_directory ? created.fd.raw() : parent.fd.raw();
   metadata.parent_fd = parent.fd.raw();
-  metadata.length_bytes = what.symlink_target.size();
+  metadata.length_bytes = what.length_bytes.value_or(what.inline_data.size());
   if (is_directory) {
     metadata.SetMapKind(MapKind::kSubBlocks);
     metadata.SetBlockCount(kNewDirectoryUnits);
@@ -114,7 +114,7 @@ uint32_t Names::MakeDescriptor(Transaction& transaction, Inode& parent, const Ne
   const BlockRef block = core_.cache->Fresh(created.lock_address + kMetadataBlockBytes);
   const MetadataSpan bytes = transaction.Modify(*block, created.lock_address);
   base::StoreAs(std::span<std::byte>(bytes), 0, metadata);
-  std::copy(what.symlink_target.begin(), what.symlink_target.end(),
+  std::copy(what.inline_data.begin(), what.inline_data.end(),
             reinterpret_cast<char*>(InlineData(bytes).data()));
   for (uint32_t i = 0; i < created.units.size(); ++i) {
     const ResourceIndex index = created.units[i].index();
@@ -127,7 +127,7 @@ uint32_t Names::MakeDescriptor(Transaction& transaction, Inode& parent, const Ne
 base::Task<base::Result<InodeRef>> Names::Create(FdAddress parent_fd, std::string_view name,
                                                  NewName what) {
   CO_TRY_STATUS(ValidateName(name));
-  if (what.symlink_target.size() >= kInlineBytesMax) co_return base::Code::kNameTooLong;
+  if (what.inline_data.size() >= kInlineBytesMax) co_return base::Code::kNameTooLong;
   CO_TRY(const InodeRef parent, co_await inodes_.GetDirectory(parent_fd));
   co_await parent->lock.AcquireExclusive();
   base::ExclusiveGuard guard(parent->lock);

@@ -21,8 +21,9 @@ namespace vmfs {
 // What Create makes.
 struct NewName {
   InodeType type = InodeType::kFile;
-  std::string_view symlink_target;
+  std::string_view inline_data;  // the target of a symbolic link, the id of a raw device
   fss::NewInode attributes;
+  std::optional<uint64_t> length_bytes = {};  // where it is not that of the inline data
 };
 
 class Names {

@@ -12,7 +12,9 @@
 #include "vmfs/inode/file_io.h"
 #include "vmfs/inode/file_space.h"
 #include "vmfs/inode/inode_table.h"
+#include "vmfs/inode/raw_device.h"
 #include "vmfs/inode/replace.h"
+#include "vmfs/lock/lock_state.h"
 #include "vmfs/vmfs5/reader.h"
 #include "vmfs/vmfs5/volume5.h"
 #include "vmfs/volume/attributes.h"
@@ -111,20 +113,22 @@ class MountedVolume : public Volume {
     const uint32_t now_s = core_.NowSeconds();
     inode->Update(transaction,
                   [&](InodeMetadata& metadata) { ApplyChange(change, now_s, metadata); });
-    inode->last_sequence = core_.journal->running_sequence();
+    const bool times_alone = !change.mode && !change.uid && !change.gid && !change.size_bytes;
+    (times_alone ? inode->times_sequence : inode->last_sequence) =
+        core_.journal->running_sequence();
     co_return Describe(*inode);
   }
 
   base::Task<base::Result<fss::Attributes>> CreateFile(fss::InodeNumber parent,
                                                        std::string_view name,
                                                        fss::NewInode attributes) override {
-    return Create(parent, name, {InodeType::kFile, {}, attributes});
+    return Create(parent, name, {InodeType::kFile, {}, attributes, {}});
   }
 
   base::Task<base::Result<fss::Attributes>> MakeDirectory(fss::InodeNumber parent,
                                                           std::string_view name,
                                                           fss::NewInode attributes) override {
-    return Create(parent, name, {InodeType::kDirectory, {}, attributes});
+    return Create(parent, name, {InodeType::kDirectory, {}, attributes, {}});
   }
 
   base::Task<base::Result<fss::Attributes>> MakeSymlink(fss::InodeNumber parent,
@@ -132,7 +136,28 @@ class MountedVolume : public Volume {
                                                         std::string_view target,
                                                         fss::NewInode attributes) override {
     attributes.mode = 0777;
-    return Create(parent, name, {InodeType::kSymlink, target, attributes});
+    return Create(parent, name, {InodeType::kSymlink, target, attributes, {}});
+  }
+
+  base::Task<base::Result<fss::Attributes>> MakeRawDeviceMap(fss::InodeNumber parent,
+                                                             std::string_view name,
+                                                             fss::RawDevice device,
+                                                             fss::NewInode attributes) override {
+    CO_TRY(const DiskId id, RawDeviceIdOf(device.id));
+    const std::string_view bytes(reinterpret_cast<const char*>(&id), sizeof(id));
+    const NewName what{InodeType::kRawDeviceMap, bytes, attributes, device.size_bytes};
+    co_return co_await Create(parent, name, what);
+  }
+
+  base::Task<base::Result<std::string>> GetRawDeviceId(fss::InodeNumber number) override {
+    CO_TRY(const InodeRef inode, co_await inodes_->Get(Fd(number)));
+    if (inode->type != InodeType::kRawDeviceMap) co_return base::Code::kInvalidArgument;
+    co_return RawDeviceNameOf(inode->fd, inode->block->bytes());
+  }
+
+  base::Task<base::Result<fss::LockState>> GetLockState(fss::InodeNumber number) override {
+    CO_TRY(const InodeRef inode, co_await inodes_->Get(Fd(number)));
+    co_return co_await ReadLockState(core_.device, inode->lock_address);
   }
 
   base::Task<base::Result<std::string>> ReadSymlink(fss::InodeNumber number) override {
@@ -169,14 +194,19 @@ class MountedVolume : public Volume {
                             fmt::format("open {}: a raw device map, whose data is on another LUN",
                                         inode->fd.ToString()));
     }
+    if (inode->metadata().link_count == 0 || inode->removed) co_return base::Code::kStale;
     const bool writes = fss::Writes(mode);
     if (writes) {
       CO_TRY_STATUS(core_.CheckWritable());
       if (inode->type == InodeType::kSystem) co_return base::Code::kNotPermitted;
       CO_TRY_STATUS(co_await LockOnDisk(core_, *inode));
     }
-    if (inode->metadata().link_count == 0 || inode->removed) co_return base::Code::kStale;
-    co_return MakeVolumeFile(core_, *names_, std::move(inode), writes);
+    if (mode == fss::OpenMode::kSharedDisk && core_.writable) {
+      // A lock kept from earlier work becomes one that readers share, unless it is in use.
+      if (inode->use_count == 1) inode->disk_lock.Reset();
+      CO_TRY_STATUS(co_await core_.locks->JoinReaders(inode->lock_address));
+    }
+    co_return MakeVolumeFile(core_, *names_, std::move(inode), mode);
   }
 
   base::Task<base::Status> ReplaceContents(

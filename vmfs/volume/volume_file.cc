@@ -18,7 +18,7 @@ base::Task<base::Status> WriteTimes(VolumeCore& core, Inode& inode) {
   inode.Update(transaction, [&](InodeMetadata& metadata) {
     metadata.changed_s = std::max<uint32_t>(metadata.changed_s, changed_s);
   });
-  inode.last_sequence = core.journal->running_sequence();
+  inode.times_sequence = core.journal->running_sequence();
   co_return base::Ok();
 }
 
@@ -26,8 +26,8 @@ namespace {
 
 class VolumeFile : public fss::File {
  public:
-  VolumeFile(VolumeCore& core, Names& names, InodeRef inode, bool writes)
-      : core_(core), names_(names), inode_(std::move(inode)), writes_(writes) {
+  VolumeFile(VolumeCore& core, Names& names, InodeRef inode, fss::OpenMode mode)
+      : core_(core), names_(names), inode_(std::move(inode)), mode_(mode) {
     ++inode_->open_count;
   }
 
@@ -42,14 +42,16 @@ class VolumeFile : public fss::File {
   }
 
   base::Task<base::Result<uint64_t>> Write(base::IoRequest request) override {
-    if (!writes_) return Refuse();
+    if (!fss::Writes(mode_)) return Refuse();
     return WriteFile(core_, *inode_, request);
   }
 
   base::Task<base::Status> Sync(bool data_only) override {
     if (!core_.writable) co_return base::Ok();
     if (!data_only) CO_TRY_STATUS(co_await WriteTimes(core_, *inode_));
-    if (inode_->last_sequence > core_.journal->durable_sequence()) {
+    const uint64_t wanted = data_only ? inode_->last_sequence
+                                      : std::max(inode_->last_sequence, inode_->times_sequence);
+    if (wanted > core_.journal->durable_sequence()) {
       co_return co_await core_.journal->Commit();
     }
     co_return co_await core_.journal->FlushData();
@@ -78,8 +80,10 @@ class VolumeFile : public fss::File {
     CHECK(!closed_);
     closed_ = true;
     const bool last = --inode_->open_count == 0;
+    base::Status given_back;
+    if (core_.writable) given_back = co_await GiveBackLock();
     if (!last || !core_.writable || inode_->removed || inode_->metadata().link_count > 0) {
-      co_return base::Ok();
+      co_return given_back;
     }
     const base::Status status = co_await names_.Delete(*inode_);
     if (!status) base::LogWarn("vmfs", "delete at last close: {}", status.error().message());
@@ -87,20 +91,33 @@ class VolumeFile : public fss::File {
   }
 
  private:
+  // Another host may open the disk from now on. Locks of plain files are kept for the next use.
+  base::Task<base::Status> GiveBackLock() {
+    if (mode_ == fss::OpenMode::kSharedDisk) {
+      co_return co_await core_.locks->LeaveReaders(inode_->lock_address);
+    }
+    const bool is_going = inode_->removed || inode_->metadata().link_count == 0;
+    if (mode_ != fss::OpenMode::kExclusiveDisk || is_going) co_return base::Ok();
+    CO_TRY_STATUS(co_await WriteTimes(core_, *inode_));
+    if (inode_->use_count > 1) co_return base::Ok();
+    inode_->disk_lock.Reset();
+    co_return co_await core_.locks->GiveBackIdle(inode_->lock_address);
+  }
+
   static base::Task<base::Result<uint64_t>> Refuse() { co_return base::Code::kReadOnly; }
 
   VolumeCore& core_;
   Names& names_;
   InodeRef inode_;
-  const bool writes_;
+  const fss::OpenMode mode_;
   bool closed_ = false;
 };
 
 }  // namespace
 
 std::unique_ptr<fss::File> MakeVolumeFile(VolumeCore& core, Names& names, InodeRef inode,
-                                          bool writes) {
-  return std::make_unique<VolumeFile>(core, names, std::move(inode), writes);
+                                          fss::OpenMode mode) {
+  return std::make_unique<VolumeFile>(core, names, std::move(inode), mode);
 }
 
 }  // namespace vmfs

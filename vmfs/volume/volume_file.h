@@ -14,7 +14,7 @@ namespace vmfs {
 
 // Counts the inode as open until the file is closed; the last close of a nameless inode deletes it.
 std::unique_ptr<fss::File> MakeVolumeFile(VolumeCore& core, Names& names, InodeRef inode,
-                                          bool writes);
+                                          fss::OpenMode mode);
 
 // Puts times that are only in memory into the descriptor. Errors: kIo, kFenced …
 base::Task<base::Status> WriteTimes(VolumeCore& core, Inode& inode);
