@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <utility>
 
 #include <fmt/format.h>
@@ -40,6 +41,7 @@ SectorRules RulesOf(Findings& findings, const HostedHeader& header, uint64_t fil
   rules.has_zero_code = header.has(kHostedFlagZeroGrains);
   rules.punches_leaks = true;
   rules.was_unclean = header.unclean_shutdown != 0;
+  rules.mark_at_bytes = offsetof(HostedHeader, unclean_shutdown);
   rules.table_entries = kHostedTableEntryCount;
   rules.grain_sectors = header.grain_sectors;
   rules.capacity_sectors = header.capacity_sectors;

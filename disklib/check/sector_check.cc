@@ -1,6 +1,7 @@
 #include "disklib/check/sector_check.h"
 
 #include <algorithm>
+#include <array>
 #include <tuple>
 #include <utility>
 
@@ -165,12 +166,27 @@ Task<bool> SectorCheck::LoadTable(uint64_t index) {
   co_return true;
 }
 
-// The redundant copy first, as writers do.
+Task<Status> SectorCheck::SetMark(bool is_set) {
+  if (rules_.mark_at_bytes == 0 || rules_.was_unclean || is_marked_ == is_set) {
+    co_return base::Ok();
+  }
+  is_marked_ = is_set;
+  const std::array<std::byte, 1> mark = {is_set ? std::byte{1} : std::byte{0}};
+  CO_TRY_STATUS(co_await WriteAt(object(), rules_.mark_at_bytes, mark));
+  co_return co_await object().Sync(/*data_only=*/true);
+}
+
+// The redundant copy first, as writers do; the first one counts, and follows when that is durable.
 Task<Status> SectorCheck::StoreTable(uint64_t index) {
+  const bool is_changed = std::ranges::any_of(
+      copies_, [](const Table& table) { return !table.changed_sectors().empty(); });
+  if (!is_changed) co_return base::Ok();
+  CO_TRY_STATUS(co_await SetMark(true));
   for (size_t copy = directories_.size(); copy-- > 0;) {
     if (IsBad(copy, index)) continue;
     const uint64_t sector = directories_[copy].Get(index);
     CO_TRY_STATUS(co_await StoreChanged(object(), sector * kSectorBytes, copies_[copy]));
+    if (copy > 0) CO_TRY_STATUS(co_await object().Sync(/*data_only=*/true));
   }
   co_return base::Ok();
 }
@@ -417,7 +433,8 @@ Task<Status> SectorCheck::Run() {
     CO_TRY_STATUS(co_await Walk(/*judges=*/window == 0));
     if (findings().allows_freeing()) CO_TRY_STATUS(co_await CheckLeaks());
   }
-  co_return co_await CopyShared();
+  CO_TRY_STATUS(co_await CopyShared());
+  co_return co_await SetMark(false);
 }
 
 }  // namespace disklib::check

@@ -32,6 +32,9 @@ struct SectorRules {
   bool punches_leaks = false;   // else they are only told
   bool ends_with_use = false;   // what lies behind the last sector in use is no leak
   bool was_unclean = false;     // copies may differ by the last writes: H5 is automatic
+  // Where the header's mark of an open file is: set while tables with copies are rewritten, so that
+  // a cut leaves copies that differ under the mark, as a cut writer does. 0: there is none.
+  uint64_t mark_at_bytes = 0;
   uint64_t table_entries = 0;
   uint64_t grain_sectors = 0;
   uint64_t capacity_sectors = 0;
@@ -78,6 +81,7 @@ class SectorCheck {
   base::Task<base::Status> WalkTable(uint64_t index, bool judges);
   base::Task<bool> LoadTable(uint64_t index);
   base::Task<base::Status> StoreTable(uint64_t index);
+  base::Task<base::Status> SetMark(bool is_set);
   void CompareCopies(uint64_t index);
   std::string WrongWithEntry(uint32_t entry) const;
   void JudgeEntries(uint64_t index);
@@ -112,6 +116,7 @@ class SectorCheck {
   std::vector<Table> copies_;            // the table at hand
   std::vector<SharedEntry> shared_;
   uint64_t end_sector_ = 0;
+  bool is_marked_ = false;  // by this repair
 };
 
 }  // namespace disklib::check

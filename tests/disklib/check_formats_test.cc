@@ -213,16 +213,22 @@ class FormatDamage : public testing::TestWithParam<size_t> {
     ASSERT_FALSE(HasFatalFailure());
     const CheckReport intact = bench.Check(kDisk);
     ASSERT_TRUE(intact.is_clean()) << TextOf(intact);
-    std::string file = bench.Load(kExtent);
+    const std::string old_file = bench.Load(kExtent);
+    std::string file = old_file;
     damage().make(file);
-    bench.Poke(kExtent, 0, file);
+    for (size_t at = 0; at < file.size(); at += 4'096) {
+      const std::string_view page = std::string_view(file).substr(at, 4'096);
+      if (at >= old_file.size() || page != std::string_view(old_file).substr(at, 4'096)) {
+        bench.Poke(kExtent, at, page);
+      }
+    }
   }
 };
 
 TEST_P(FormatDamage, IsFoundAsItsInvariantAndNothingElse) {
   CheckBench bench;
   Make(bench);
-  for (const uint64_t window : {uint64_t{1} << 29, uint64_t{64}}) {
+  for (const uint64_t window : {uint64_t{1} << 29, uint64_t{512}}) {
     const CheckReport report = bench.Check(kDisk, {.window_units = window});
     EXPECT_EQ(NamesIn(report), Names{std::string(InfoOf(damage().id).name)})
         << damage().format->name << ": " << damage().what << "\n" << TextOf(report);
