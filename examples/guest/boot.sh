@@ -3,7 +3,7 @@
 #
 #   boot.sh GUEST_FOLDER PHASE [DISK]
 #
-# PHASE is write, verify or probe (which needs no disk); init.sh says what each does. The exit code is 0 when the guest
+# PHASE is write, verify, change or probe (which needs no disk); init.sh says what each does. The exit code is 0 when the guest
 # reported success, 1 when it did not, 124 when it took too long. Set in the environment:
 #
 #   GUEST_ACCEL=kvm|tcg     how to run the guest; without it choose_accel.sh decides

@@ -5,6 +5,7 @@
 #   phase=probe    say hello and power off: does a guest boot here at all?
 #   phase=write    make a file system on the disk, fill it with files of random data, keep their SHA-256 there
 #   phase=verify   mount what the last boot left and compare every file with its SHA-256
+#   phase=change   verify, then rewrite a third of the files, remove some and add others; keep the new SHA-256 there
 #
 # Its last words are one line for scripts: GUEST-RESULT: ok files=N bytes=M seconds=S phase=P
 disk=/dev/vda
@@ -96,14 +97,36 @@ write_phase() {
   report_files
 }
 
+change_phase() {
+  compare_files
+  rm -f files/random-2.bin files/random-9.bin
+  n=0
+  for file in files/*; do
+    n=$((n + 1))
+    [ $((n % 3)) -ne 0 ] || dd if=/dev/urandom of="$file" bs=4k count=9 conv=notrunc 2>/dev/null || fail "rewrite"
+  done
+  n=0
+  while [ "$n" -lt 12 ]; do
+    head -c "$((70000 * (n + 1) + n))" /dev/urandom >"files/added-$(date +%s)-$n.bin" || fail "add"
+    n=$((n + 1))
+  done
+  sha256sum direct.bin files/* >"$sums" || fail "sums"
+  sync
+  report_files
+}
+
 verify_phase() {
+  compare_files
+  report_files
+}
+
+compare_files() {
   say "mounting what the last boot left"
   mount -t ext4 "$disk" /disk 2>/dev/null || mount -t ext2 "$disk" /disk || fail "mount"
   cd /disk || fail "cd"
   say "comparing $(wc -l <"$sums") files with their SHA-256"
   sha256sum -c "$sums" >/tmp/compared 2>&1 || fail "$(grep -v ': OK$' /tmp/compared | head -n 3)"
   dd if=direct.bin bs=64k iflag=direct 2>/dev/null | cmp - direct.bin || fail "direct read differs"
-  report_files
 }
 
 report_files() {
@@ -123,5 +146,6 @@ case $phase in
   probe) succeed 0 0 ;;
   write) load_disk_driver && write_phase ;;
   verify) load_disk_driver && verify_phase ;;
+  change) load_disk_driver && change_phase ;;
   *) fail "no such phase" ;;
 esac

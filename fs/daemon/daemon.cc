@@ -284,6 +284,7 @@ Daemon::Shown* Daemon::FindShown(std::string_view name) {
 // Paths come as seen from the mount point; the volume wants its own.
 base::Task<base::Result<Json>> Daemon::HandleDisk(Json& request, disklib::Progress& caller) {
   Shown* shown = nullptr;
+  Shown* other = nullptr;  // of the paths behind the first
   for (const char* key : kDiskPathKeys) {
     const std::optional<std::string> given = StringOf(request, key);
     if (!given) continue;
@@ -294,12 +295,14 @@ base::Task<base::Result<Json>> Daemon::HandleDisk(Json& request, disklib::Progre
     if (!found || (part != "volumes" && part != "vdisks")) {
       co_return base::Error(base::Code::kNotFound, *given + ": lies on no volume of this mount");
     }
-    if (shown && shown != found) co_return base::Code::kCrossDevice;
-    shown = found;
+    if (other && other != found) co_return base::Code::kCrossDevice;
+    if (shown) other = found;
+    if (!shown) shown = found;
     request[key] = std::string(path);
   }
   if (!shown) co_return base::Code::kInvalidArgument;
-  base::Result<Json> answer = co_await shown->disks->Handle(request, &caller);
+  DiskService& second = other ? *other->disks : *shown->disks;
+  base::Result<Json> answer = co_await shown->disks->Handle(request, second, &caller);
   co_await kernel_cache_.Flush();
   co_return answer;
 }

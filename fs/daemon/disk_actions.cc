@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "disklib/new_link.h"
 #include "disklib/operations.h"
 
 namespace stratad {
@@ -9,8 +10,6 @@ namespace {
 
 using base::Result;
 using base::Task;
-using disklib::Lib;
-using disklib::Progress;
 
 Json ToJson(const disklib::ExtentInfo& extent) {
   Json json = Json::object();
@@ -44,61 +43,65 @@ Json ToJson(const disklib::DiskInfo& info) {
   return json;
 }
 
-Task<Result<Json>> Create(Lib& lib, Json& request, Progress* progress) {
-  CO_TRY(const std::string path, PathIn(request, "disk"));
-  CO_TRY(const std::optional<disklib::Provisioning> provisioning, ProvisioningIn(request));
-  const std::string adapter = StringOf(request, "adapter").value_or("lsilogic");
-  const std::string layout_name = StringOf(request, "layout").value_or("vmfs");
-  const std::optional<disklib::DiskLayout> layout = disklib::ParseDiskLayout(layout_name);
-  if (!layout) co_return Senseless("unknown layout \"" + layout_name + "\"");
-  disklib::NewDisk disk;
-  disk.size_bytes = NumberOf(request, "size_bytes").value_or(0);
-  disk.layout = *layout;
-  disk.provisioning = provisioning.value_or(disklib::Provisioning::kThin);
-  disk.adapter_type = adapter;
-  CO_TRY_STATUS(co_await disklib::CreateDisk(lib, path, disk, progress));
+Task<Result<Json>> Create(DiskCall& call) {
+  CO_TRY(const std::string path, PathIn(call.request, "disk"));
+  CO_TRY(const WantedFormat format, FormatIn(call.request));
+  const std::string adapter = StringOf(call.request, "adapter").value_or("lsilogic");
+  disklib::NewLink link;
+  link.size_bytes = NumberOf(call.request, "size_bytes").value_or(0);
+  link.layout = format.layout;
+  link.provisioning = format.provisioning.value_or(disklib::Provisioning::kThin);
+  link.adapter_type = adapter;
+  link.grain_bytes = NumberOf(call.request, "grain_bytes").value_or(0);
+  link.all_tables = FlagOf(call.request, "all_tables");
+  CO_TRY_STATUS(co_await disklib::CreateLink(call.lib, path, link, call.progress));
   co_return Json::object();
 }
 
-Task<Result<Json>> Info(Lib& lib, Json& request, Progress*) {
-  CO_TRY(const std::string path, PathIn(request, "disk"));
-  CO_TRY(const disklib::DiskInfo info, co_await lib.GetInfo(path));
+Task<Result<Json>> Info(DiskCall& call) {
+  CO_TRY(const std::string path, PathIn(call.request, "disk"));
+  CO_TRY(const disklib::DiskInfo info, co_await call.lib.GetInfo(path));
   co_return ToJson(info);
 }
 
-Task<Result<Json>> Rename(Lib& lib, Json& request, Progress*) {
-  CO_TRY(const std::string from, PathIn(request, "disk"));
-  CO_TRY(const std::string to, PathIn(request, "to"));
-  CO_TRY_STATUS(co_await disklib::RenameDisk(lib, from, to));
+Task<Result<Json>> Rename(DiskCall& call) {
+  CO_TRY(const std::string from, PathIn(call.request, "disk"));
+  CO_TRY(const std::string to, PathIn(call.request, "to"));
+  CO_TRY_STATUS(co_await disklib::RenameDisk(call.lib, from, to));
   co_return Json::object();
 }
 
-Task<Result<Json>> Delete(Lib& lib, Json& request, Progress*) {
-  CO_TRY(const std::string path, PathIn(request, "disk"));
-  CO_TRY_STATUS(co_await disklib::DeleteDisk(lib, path));
+Task<Result<Json>> Delete(DiskCall& call) {
+  CO_TRY(const std::string path, PathIn(call.request, "disk"));
+  CO_TRY_STATUS(co_await disklib::DeleteDisk(call.lib, path));
   co_return Json::object();
 }
 
-Task<Result<Json>> Extend(Lib& lib, Json& request, Progress* progress) {
-  CO_TRY(const std::string path, PathIn(request, "disk"));
-  CO_TRY(const std::optional<disklib::Provisioning> provisioning, ProvisioningIn(request));
+Task<Result<Json>> Extend(DiskCall& call) {
+  CO_TRY(const std::string path, PathIn(call.request, "disk"));
+  CO_TRY(const WantedFormat format, FormatIn(call.request));
   disklib::ExtendOptions options;
-  options.size_bytes = NumberOf(request, "size_bytes").value_or(0);
-  options.provisioning = provisioning;
-  CO_TRY_STATUS(co_await disklib::ExtendDisk(lib, path, options, progress));
+  options.size_bytes = NumberOf(call.request, "size_bytes").value_or(0);
+  options.provisioning = format.provisioning;
+  CO_TRY_STATUS(co_await disklib::ExtendDisk(call.lib, path, options, call.progress));
   co_return Json::object();
 }
 
 constexpr std::array kVerbs = {
-    DiskVerb{"create", Create, false}, DiskVerb{"delete", Delete, false},
-    DiskVerb{"extend", Extend, false}, DiskVerb{"info", Info, true},
-    DiskVerb{"rename", Rename, false},
+    DiskVerb{.name = "create", .run = Create},
+    DiskVerb{.name = "delete", .run = Delete},
+    DiskVerb{.name = "extend", .run = Extend},
+    DiskVerb{.name = "info", .run = Info, .only_reads = true},
+    DiskVerb{.name = "rename", .run = Rename},
 };
 
 const DiskVerb* FindVerb(const Json& request) {
   const std::string action = StringOf(request, "action").value_or("");
-  for (const DiskVerb& verb : kVerbs) {
-    if (verb.name == action) return &verb;
+  const std::span<const DiskVerb> basic(kVerbs);
+  for (const std::span<const DiskVerb> verbs : {basic, CheckVerbs(), CopyVerbs()}) {
+    for (const DiskVerb& verb : verbs) {
+      if (verb.name == action) return &verb;
+    }
   }
   return nullptr;
 }
@@ -116,12 +119,18 @@ Result<std::string> PathIn(const Json& request, const char* key) {
   return path.substr(start);
 }
 
-Result<std::optional<disklib::Provisioning>> ProvisioningIn(const Json& request) {
-  const std::optional<std::string> word = StringOf(request, "format");
-  if (!word) return std::optional<disklib::Provisioning>();
-  const std::optional<disklib::Provisioning> found = disklib::ParseProvisioning(*word);
-  if (!found) return Senseless("unknown format \"" + *word + "\"");
-  return found;
+Result<WantedFormat> FormatIn(const Json& request) {
+  WantedFormat wanted;
+  for (const char* key : {"layout", "format"}) {
+    const std::optional<std::string> word = StringOf(request, key);
+    if (!word) continue;
+    const std::optional<disklib::DiskLayout> layout = disklib::ParseDiskLayout(*word);
+    if (layout) wanted.layout = *layout;
+    if (layout) continue;
+    wanted.provisioning = disklib::ParseProvisioning(*word);
+    if (!wanted.provisioning) return Senseless("unknown format \"" + *word + "\"");
+  }
+  return wanted;
 }
 
 bool DiskActionOnlyReads(const Json& request) {
@@ -129,12 +138,14 @@ bool DiskActionOnlyReads(const Json& request) {
   return verb != nullptr && verb->only_reads;
 }
 
-Task<Result<Json>> RunDiskAction(Lib& lib, Json& request, Progress* progress) {
-  const DiskVerb* const verb = FindVerb(request);
+Task<Result<Json>> RunDiskAction(DiskCall& call) {
+  const DiskVerb* const verb = FindVerb(call.request);
   if (verb == nullptr) {
-    co_return Senseless("unknown disk action \"" + StringOf(request, "action").value_or("") + "\"");
+    co_return Senseless("unknown disk action \"" + StringOf(call.request, "action").value_or("") +
+                        "\"");
   }
-  Result<Json> answer = co_await verb->run(lib, request, progress);
+  if (!verb->crosses_volumes && &call.lib != &call.other_lib) co_return base::Code::kCrossDevice;
+  Result<Json> answer = co_await verb->run(call);
   co_return answer;
 }
 

@@ -8,11 +8,13 @@
 
 #include <array>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
 #include "disklib/disk_info.h"
 #include "disklib/lib.h"
+#include "disklib/new_disk.h"
 #include "disklib/new_extents.h"
 #include "fs/base/result.h"
 #include "fs/base/task.h"
@@ -26,28 +28,45 @@ inline constexpr std::array<const char*, 4> kDiskPathKeys = {"disk", "to", "pare
 // Whether a verb leaves the volume as it is, so that a read-only one serves.
 bool DiskActionOnlyReads(const Json& request);
 
-// Runs a request. `progress` may be null. Errors: kInvalidArgument for a request without sense,
-// kBusy naming the holder, kInterrupted (stopped by `progress`), those of the operation.
-base::Task<base::Result<Json>> RunDiskAction(disklib::Lib& lib, Json& request,
-                                             disklib::Progress* progress);
+// What a verb works on. All of it outlives the call.
+struct DiskCall {
+  disklib::Lib& lib;
+  disklib::Lib& other_lib;  // of "to" and "other": another volume's, or the same
+  Json& request;
+  disklib::Progress* progress;  // may be null
+};
+
+// Runs a request. Errors: kInvalidArgument for a request without sense, kBusy naming the holder,
+// kInterrupted (stopped by `progress`), kCrossDevice (two volumes, and the verb works on one),
+// those of the operation.
+base::Task<base::Result<Json>> RunDiskAction(DiskCall& call);
 
 // --- for the verbs' files
 
-using DiskAction = base::Task<base::Result<Json>> (*)(disklib::Lib& lib, Json& request,
-                                                      disklib::Progress* progress);
+using DiskAction = base::Task<base::Result<Json>> (*)(DiskCall& call);
 
 struct DiskVerb {
   std::string_view name;
   DiskAction run;
-  bool only_reads;
+  bool only_reads = false;
+  bool crosses_volumes = false;
 };
+
+std::span<const DiskVerb> CheckVerbs();  // check and repair, of disks and folders
+std::span<const DiskVerb> CopyVerbs();   // clone, compare, hash, punch, …
 
 base::Error Senseless(const std::string& text);
 
 // A path member without its leading '/'. Errors: kInvalidArgument when it is not there.
 base::Result<std::string> PathIn(const Json& request, const char* key);
 
-// "format" as a way to take space. Absent: nothing. Errors: kInvalidArgument for an unknown word.
-base::Result<std::optional<disklib::Provisioning>> ProvisioningIn(const Json& request);
+// What "format" and "layout" ask for. A format is a way to take space ("thin") or a createType.
+struct WantedFormat {
+  disklib::DiskLayout layout = disklib::DiskLayout::kVmfs;
+  std::optional<disklib::Provisioning> provisioning;
+};
+
+// Errors: kInvalidArgument for an unknown word.
+base::Result<WantedFormat> FormatIn(const Json& request);
 
 }  // namespace stratad

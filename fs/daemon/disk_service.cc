@@ -22,34 +22,42 @@ DiskService::DiskService(base::Executor& executor, fss::FileSystem& volume,
 // Stops an operation when its caller says so or the service is closed.
 class DiskService::Stoppable final : public disklib::Progress {
  public:
-  Stoppable(const DiskService& service, disklib::Progress* caller)
-      : service_(service), caller_(caller) {}
+  Stoppable(const DiskService& service, const DiskService& other, disklib::Progress* caller)
+      : service_(service), other_(other), caller_(caller) {}
 
   bool Advance(uint64_t done_bytes, uint64_t total_bytes) override {
-    if (service_.closing_) return false;
+    if (service_.closing_ || other_.closing_) return false;
     return caller_ == nullptr || caller_->Advance(done_bytes, total_bytes);
   }
 
  private:
   const DiskService& service_;
+  const DiskService& other_;
   disklib::Progress* caller_;
 };
 
-base::Task<base::Result<Json>> DiskService::Handle(Json& request, disklib::Progress* progress) {
-  if (closing_) co_return base::Error(base::Code::kInterrupted, "the volume is being unmounted");
+base::Task<base::Result<Json>> DiskService::Handle(Json& request, DiskService& other,
+                                                   disklib::Progress* progress) {
+  if (closing_ || other.closing_) {
+    co_return base::Error(base::Code::kInterrupted, "the volume is being unmounted");
+  }
   const std::string work = "disk " + StringOf(request, "action").value_or("") + " " +
                            StringOf(request, "disk").value_or("");
   const auto place = running_.insert(work);
-  Stoppable stoppable(*this, progress);
+  const auto other_place = other.running_.insert(work);
+  Stoppable stoppable(*this, other, progress);
+  DiskCall call{lib_, other.lib_, request, &stoppable};
   LateClose late_close(executor_);
-  base::Result<Json> answer = co_await RunDiskAction(lib_, request, &stoppable);
+  base::Result<Json> answer = co_await RunDiskAction(call);
   while (!answer && answer.error().code() == base::Code::kBusy && late_close.may_wait()) {
     co_await late_close.Wait();
-    answer = co_await RunDiskAction(lib_, request, &stoppable);
+    answer = co_await RunDiskAction(call);
   }
   base::LogInfo("disks", "{}: {}", work, answer ? "done" : answer.error().message());
   running_.erase(place);
+  other.running_.erase(other_place);
   running_changed_.NotifyAll();
+  other.running_changed_.NotifyAll();
   co_return answer;
 }
 

@@ -37,9 +37,10 @@ class DiskService {
 
   disklib::Lib& lib() { return lib_; }
 
-  // Runs a request (`disk_actions.h`). Errors: those of RunDiskAction; kInterrupted also when the
-  // volume is being closed.
-  base::Task<base::Result<Json>> Handle(Json& request, disklib::Progress* progress);
+  // Runs a request (`disk_actions.h`); `other` has the second disk it names, and may be this one.
+  // Errors: those of RunDiskAction; kInterrupted also when a volume is being closed.
+  base::Task<base::Result<Json>> Handle(Json& request, DiskService& other,
+                                        disklib::Progress* progress);
 
   // An operation that is under way: "disk create vm/vm.vmdk"; empty: none.
   std::string running() const { return running_.empty() ? std::string() : *running_.begin(); }

@@ -56,7 +56,7 @@ void RunControlMessage(Input input) {
     (void)stratad::FlagOf(*request, "lazy");
     (void)stratad::ToLine(*request);
     ShortPatience patience;
-    const auto answer = base::RunSync(executor, service.Handle(*request, &patience));
+    const auto answer = base::RunSync(executor, service.Handle(*request, service, &patience));
     if (answer) CHECK(stratad::ToLine(*answer).find('\n') == std::string::npos);
   }
   (void)stratad::ToLine(service.DescribeOpenDisks());

@@ -49,7 +49,7 @@ class DiskTask final : public VolumeTask {
     DiskService service(executor, datastore.file_system(), nobody, owner);
     ProgressBar bar(options_.title);
     disklib::Progress* const shown = options_.progress == nullptr ? &bar : options_.progress;
-    base::Result<Json> answer = co_await service.Handle(request_, shown);
+    base::Result<Json> answer = co_await service.Handle(request_, service, shown);
     const base::Status closed = co_await service.Close();
     if (!answer) co_return answer.error();
     answer_ = std::move(*answer);
