@@ -75,9 +75,8 @@ CowdHeader MakeCowdHeader(uint64_t capacity_sectors, uint64_t grain_sectors, boo
 
 Result<CowdHeader> DecodeCowdHeader(std::span<const std::byte> bytes, uint64_t file_sectors) {
   if (bytes.size() < kCowdHeaderBytes) {
-    return Error(Code::kNotRecognized,
-                 fmt::format("vmfsSparse header: {} bytes, needed are {}", bytes.size(),
-                             kCowdHeaderBytes));
+    return Error(Code::kNotRecognized, fmt::format("vmfsSparse header: {} bytes, needed are {}",
+                                                   bytes.size(), kCowdHeaderBytes));
   }
   const auto header = base::LoadAs<CowdHeader>(bytes);
   TRY_STATUS(CheckKind(header));

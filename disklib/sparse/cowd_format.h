@@ -56,6 +56,7 @@ struct CowdHeader {
   // First sector behind the directory: no table or grain lies before it.
   uint64_t data_sector() const { return directory_sector + directory_sectors(); }
 };
+
 static_assert(base::OnDisk<CowdHeader> && sizeof(CowdHeader) == kCowdHeaderBytes);
 static_assert(offsetof(CowdHeader, free_sector) == 28);
 static_assert(offsetof(CowdHeader, parent_generation) == 1056);

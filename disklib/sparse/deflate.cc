@@ -16,7 +16,9 @@ const Bytef* Input(std::span<const std::byte> bytes) {
   return reinterpret_cast<const Bytef*>(bytes.data());
 }
 
-Bytef* Output(std::span<std::byte> bytes) { return reinterpret_cast<Bytef*>(bytes.data()); }
+Bytef* Output(std::span<std::byte> bytes) {
+  return reinterpret_cast<Bytef*>(bytes.data());
+}
 
 }  // namespace
 

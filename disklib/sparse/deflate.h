@@ -19,7 +19,8 @@ inline constexpr int kDeflateLevelDefault = 6;
 void Deflate(std::span<const std::byte> bytes, int level, std::vector<std::byte>& compressed);
 
 // Expands one zlib stream into `bytes`; answers how many there were. What follows the stream is
-// ignored. Errors: kCorrupt (not zlib's format, cut off, a wrong checksum, more than `bytes` holds).
+// ignored. Errors: kCorrupt (not zlib's format, cut off, a wrong checksum, more than `bytes`
+// holds).
 base::Result<size_t> Inflate(std::span<const std::byte> compressed, std::span<std::byte> bytes);
 
 }  // namespace disklib

@@ -32,9 +32,8 @@ Error Unknown(std::string_view field, uint64_t value) {
 
 Status CheckKind(const HostedHeader& header) {
   if (header.magic != kHostedMagic) {
-    return Error(Code::kNotRecognized,
-                 fmt::format("hosted sparse header: magic 0x{:08x}, not KDMV",
-                             uint32_t{header.magic}));
+    return Error(Code::kNotRecognized, fmt::format("hosted sparse header: magic 0x{:08x}, not KDMV",
+                                                   uint32_t{header.magic}));
   }
   if (header.version == 0 || header.version > kHostedVersionMax) {
     return Unknown("version", header.version);
@@ -150,8 +149,8 @@ Status CheckHostedDirectories(const HostedHeader& header, uint64_t file_sectors)
                                               header.table_count(), kHostedTableCountMax));
   }
   const uint64_t reachable = std::min(file_sectors, kSectorAddressCount);
-  TRY_STATUS(CheckDirectory("gdOffset", header.directory_sector, header.directory_sectors(),
-                            reachable));
+  TRY_STATUS(
+      CheckDirectory("gdOffset", header.directory_sector, header.directory_sectors(), reachable));
   if (!header.is_redundant()) return base::Ok();
   return CheckDirectory("rgdOffset", header.redundant_directory_sector, header.directory_sectors(),
                         reachable);

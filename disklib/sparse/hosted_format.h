@@ -31,12 +31,12 @@ inline constexpr uint32_t kHostedDefaultGrainSectors = 128;
 inline constexpr uint64_t kEmbeddedDescriptorSector = 1;
 inline constexpr uint64_t kEmbeddedDescriptorSectors = 20;
 
-// Entries of one directory, at most: bounds what is read into memory to 64 MiB. Enough for 62 TiB at
-// grains of 8 KiB.
+// Entries of one directory, at most: bounds what is read into memory to 64 MiB. Enough for 62 TiB
+// at grains of 8 KiB.
 inline constexpr uint64_t kHostedTableCountMax = uint64_t{1} << 24;
 
 inline constexpr uint32_t kHostedFlagNewlineTest = 1u << 0;
-inline constexpr uint32_t kHostedFlagRedundant = 1u << 1;  // a second directory exists
+inline constexpr uint32_t kHostedFlagRedundant = 1u << 1;   // a second directory exists
 inline constexpr uint32_t kHostedFlagZeroGrains = 1u << 2;  // table entry 1 means zeros
 inline constexpr uint32_t kHostedFlagCompressed = 1u << 16;
 inline constexpr uint32_t kHostedFlagMarkers = 1u << 17;
@@ -64,9 +64,7 @@ struct HostedHeader {
   bool has(uint32_t flag) const { return (flags & flag) != 0; }
 
   // One directory only, or a second one.
-  bool is_redundant() const {
-    return has(kHostedFlagRedundant) && redundant_directory_sector != 0;
-  }
+  bool is_redundant() const { return has(kHostedFlagRedundant) && redundant_directory_sector != 0; }
 
   bool is_compressed() const { return has(kHostedFlagCompressed); }
 
@@ -79,6 +77,7 @@ struct HostedHeader {
 
   uint64_t directory_sectors() const { return DivideUp(table_count() * 4, kSectorBytes); }
 };
+
 static_assert(base::OnDisk<HostedHeader> && sizeof(HostedHeader) == kHostedHeaderBytes);
 static_assert(offsetof(HostedHeader, capacity_sectors) == 12);
 static_assert(offsetof(HostedHeader, table_entry_count) == 44);
@@ -116,13 +115,13 @@ HostedHeader MakeHostedHeader(const NewHostedHeader& what, const HostedLayout& l
 bool IsHostedSparse(std::span<const std::byte> bytes);
 
 // The header in the first sector, or the footer, of an extent. Errors: kNotRecognized (other
-// magic), kVersionUnsupported (version, an unknown incompatible flag, another compression), kCorrupt
-// naming the field: newline bytes changed by a text-mode transfer, capacity, grainSize,
+// magic), kVersionUnsupported (version, an unknown incompatible flag, another compression),
+// kCorrupt naming the field: newline bytes changed by a text-mode transfer, capacity, grainSize,
 // numGTEsPerGT, descriptor, a redundant directory that is flagged but not there.
 base::Result<HostedHeader> DecodeHostedHeader(std::span<const std::byte> bytes);
 
-// Whether the directories lie inside a file of that length, behind the header. kDirectoryAtEnd is an
-// error here. Errors: kCorrupt, kTooLarge (over kHostedTableCountMax tables).
+// Whether the directories lie inside a file of that length, behind the header. kDirectoryAtEnd is
+// an error here. Errors: kCorrupt, kTooLarge (over kHostedTableCountMax tables).
 base::Status CheckHostedDirectories(const HostedHeader& header, uint64_t file_sectors);
 
 // Whether a directory entry can be: 0, or a whole table inside the file, not in the header.

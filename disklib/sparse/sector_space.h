@@ -38,8 +38,8 @@ constexpr uint64_t RoundUp(uint64_t value, uint64_t multiple) {
 // or no whole sectors), kTooLarge (over 2,032 GiB; the message offers seSparse).
 base::Status CheckSectorFormatCapacity(std::string_view format, uint64_t size_bytes);
 
-// Whether `sector_count` sectors at `sector` have addresses. Error kNoSpace: the file of this format
-// is full, whatever the volume has left.
+// Whether `sector_count` sectors at `sector` have addresses. Error kNoSpace: the file of this
+// format is full, whatever the volume has left.
 base::Status CheckSectorAddresses(std::string_view format, uint64_t sector, uint64_t sector_count);
 
 }  // namespace disklib

@@ -56,9 +56,7 @@ class StreamExtent : public Extent, public fds::GrainMap {
 
   uint64_t grain_bytes() const override { return grain_bytes_; }
 
-  bool has_zero_state() const override {
-    return tables_->header().has(kHostedFlagZeroGrains);
-  }
+  bool has_zero_state() const override { return tables_->header().has(kHostedFlagZeroGrains); }
 
   Task<Status> Lookup(uint64_t offset_bytes, uint64_t length_bytes,
                       std::vector<GrainRun>& runs) override;
@@ -155,8 +153,8 @@ Task<Result<StreamExtent::Place>> StreamExtent::FindPlace(uint64_t grain) {
   // Grains mostly lie one behind the other: the next one says where this one ends.
   const uint64_t sectors_max = StreamRecordSectors(grain_bytes_);
   const uint32_t next = slot + 1 < table->size() ? uint32_t{(*table)[slot + 1]} : 0;
-  const uint64_t expected = next > entry ? std::min<uint64_t>(next - entry, sectors_max)
-                                         : sectors_max;
+  const uint64_t expected =
+      next > entry ? std::min<uint64_t>(next - entry, sectors_max) : sectors_max;
   co_return Place{.sector = entry, .sectors_expected = expected};
 }
 
@@ -195,8 +193,8 @@ Task<Result<Bytes>> StreamExtent::ExpandRecord(uint64_t grain, Place place) {
     CO_TRY_STATUS(co_await ReadRecord(place, record));
   }
   const auto bytes = std::make_shared<std::vector<std::byte>>(grain_bytes_);
-  const Result<size_t> expanded = Inflate(
-      std::span(record).subspan(kStreamRecordBytes, item->compressed_bytes), *bytes);
+  const Result<size_t> expanded =
+      Inflate(std::span(record).subspan(kStreamRecordBytes, item->compressed_bytes), *bytes);
   if (!expanded) co_return expanded.error().Within(where());
   // Some writers end the last grain with the disk.
   if (*expanded < std::min(grain_bytes_, size_bytes_ - grain * grain_bytes_)) {
@@ -325,8 +323,7 @@ Task<Result<std::unique_ptr<Extent>>> OpenOwned(Executor& executor, Object* raw,
 
 Task<Result<std::unique_ptr<Extent>>> OpenStreamExtent(Executor& executor,
                                                        std::unique_ptr<Object> object,
-                                                       uint64_t size_bytes,
-                                                       std::string_view path) {
+                                                       uint64_t size_bytes, std::string_view path) {
   return OpenOwned(executor, object.release(), size_bytes, path);
 }
 

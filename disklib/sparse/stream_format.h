@@ -26,15 +26,16 @@ inline constexpr uint32_t kMarkerTable = 1;
 inline constexpr uint32_t kMarkerDirectory = 2;
 inline constexpr uint32_t kMarkerFooter = 3;
 
-// The head of a record. A size of 0 makes it a marker: `value` sectors of metadata follow behind its
-// own sector. Else a grain: `value` is its first sector on the disk, and `size_bytes` of compressed
-// bytes follow at once, where a marker has its type.
+// The head of a record. A size of 0 makes it a marker: `value` sectors of metadata follow behind
+// its own sector. Else a grain: `value` is its first sector on the disk, and `size_bytes` of
+// compressed bytes follow at once, where a marker has its type.
 struct StreamRecord {
   base::Le64 value;
   base::Le32 size_bytes;
 
   bool is_marker() const { return size_bytes == 0; }
 };
+
 static_assert(base::OnDisk<StreamRecord> && sizeof(StreamRecord) == 12);
 inline constexpr uint64_t kStreamRecordBytes = sizeof(StreamRecord);
 
@@ -44,6 +45,7 @@ struct StreamMarker {
   base::Le32 type;
   std::array<std::byte, 496> padding;
 };
+
 static_assert(base::OnDisk<StreamMarker> && sizeof(StreamMarker) == kSectorBytes);
 
 // Compressed bytes a record may have: what cannot be compressed grows a little.

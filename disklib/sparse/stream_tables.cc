@@ -28,7 +28,8 @@ constexpr uint64_t kTailSectors = 2048;
 constexpr uint64_t kWalkSectors = 1024;
 
 bool IsZero(std::span<const std::byte> bytes) {
-  return std::all_of(bytes.begin(), bytes.end(), [](std::byte byte) { return byte == std::byte{0}; });
+  return std::all_of(bytes.begin(), bytes.end(),
+                     [](std::byte byte) { return byte == std::byte{0}; });
 }
 
 // A piece of the stream in memory, moved along as records are passed.
@@ -52,28 +53,23 @@ Task<Status> MoveWindow(Object& object, uint64_t sector, uint64_t file_sectors,
                         WalkWindow& window) {
   const bool is_near = sector - window.sector <= window.sector_count + kWalkAheadSectors;
   window.sector = sector;
-  window.sector_count =
-      std::min(is_near ? kWalkSectors : kWalkAheadSectors, file_sectors - sector);
+  window.sector_count = std::min(is_near ? kWalkSectors : kWalkAheadSectors, file_sectors - sector);
   const std::span<std::byte> bytes(window.bytes);
-  CO_TRY_STATUS(co_await ReadSectors(object, sector,
-                                     bytes.first(window.sector_count * kSectorBytes)));
+  CO_TRY_STATUS(
+      co_await ReadSectors(object, sector, bytes.first(window.sector_count * kSectorBytes)));
   co_return base::Ok();
 }
 
 }  // namespace
 
 StreamTables::StreamTables(Executor& executor, Object& object, const HostedHeader& header)
-    : object_(object),
-      header_(header),
-      file_sectors_(SectorsOf(object)),
-      rebuild_lock_(executor) {}
+    : object_(object), header_(header), file_sectors_(SectorsOf(object)), rebuild_lock_(executor) {}
 
 Task<Result<std::unique_ptr<StreamTables>>> StreamTables::Open(Executor& executor, Object& object,
                                                                HostedHeader header) {
   if (header.table_count() > kHostedTableCountMax) {
-    co_return Error(Code::kTooLarge,
-                    fmt::format("stream: {} grain tables, at most {}", header.table_count(),
-                                kHostedTableCountMax));
+    co_return Error(Code::kTooLarge, fmt::format("stream: {} grain tables, at most {}",
+                                                 header.table_count(), kHostedTableCountMax));
   }
   std::unique_ptr<StreamTables> tables(new StreamTables(executor, object, header));
   const Status loaded = co_await tables->LoadDirectory();
@@ -95,8 +91,8 @@ Task<Status> StreamTables::LoadDirectory() {
   CO_TRY_STATUS(CheckHostedDirectories(single, file_sectors_));
   directory_.resize(header_.table_count());
   const std::span<Le32> entries(directory_);
-  CO_TRY_STATUS(co_await ReadSectors(object_, header_.directory_sector,
-                                     std::as_writable_bytes(entries)));
+  CO_TRY_STATUS(
+      co_await ReadSectors(object_, header_.directory_sector, std::as_writable_bytes(entries)));
   for (size_t i = 0; i < directory_.size(); ++i) {
     CO_TRY_STATUS(CheckHostedTable(header_, i, directory_[i], file_sectors_));
   }
@@ -110,8 +106,8 @@ Task<Result<HostedHeader>> StreamTables::FindFooter() {
   std::vector<std::byte> bytes(tail_sectors * kSectorBytes);
   CO_TRY_STATUS(co_await ReadSectors(object_, tail_begin, bytes));
   for (uint64_t i = tail_sectors; i > 0; --i) {
-    const auto sector = std::span<const std::byte>(bytes).subspan((i - 1) * kSectorBytes,
-                                                                  kSectorBytes);
+    const auto sector =
+        std::span<const std::byte>(bytes).subspan((i - 1) * kSectorBytes, kSectorBytes);
     if (IsZero(sector)) continue;
     if (tail_begin + i - 1 == 0 || !IsHostedSparse(sector)) break;
     co_return DecodeHostedHeader(sector);
@@ -140,8 +136,8 @@ Task<Result<std::shared_ptr<const StreamTables::Table>>> StreamTables::Load(uint
   const uint32_t sector = directory_[table];
   if (sector == 0) co_return std::shared_ptr<const Table>();
   const auto entries = std::make_shared<Table>();
-  CO_TRY_STATUS(co_await ReadSectors(object_, sector,
-                                     std::as_writable_bytes(std::span<Le32>(*entries))));
+  CO_TRY_STATUS(
+      co_await ReadSectors(object_, sector, std::as_writable_bytes(std::span<Le32>(*entries))));
   CO_TRY_STATUS(CheckTable(table, *entries));
   if (!cached_.contains(table)) {  // another reader may have loaded it meanwhile
     cache_.emplace_front(table, entries);
@@ -206,15 +202,16 @@ Status StreamTables::AddRecord(const StreamItem& item, uint64_t sector, Rebuilt&
   std::shared_ptr<Table>& table = tables[item.grain / kHostedTableEntryCount];
   if (table == nullptr) {
     if (tables.size() > kRebuiltTablesMax) {
-      return Error(Code::kTooLarge, fmt::format("stream: more than {} tables to rebuild",
-                                                kRebuiltTablesMax));
+      return Error(Code::kTooLarge,
+                   fmt::format("stream: more than {} tables to rebuild", kRebuiltTablesMax));
     }
     table = std::make_shared<Table>();
   }
   Le32& entry = (*table)[item.grain % kHostedTableEntryCount];
   if (entry != 0) {
-    return Error(Code::kCorrupt, fmt::format("stream: two records of grain {}, at sectors {} and {}",
-                                             item.grain, uint32_t{entry}, sector));
+    return Error(Code::kCorrupt,
+                 fmt::format("stream: two records of grain {}, at sectors {} and {}", item.grain,
+                             uint32_t{entry}, sector));
   }
   entry = static_cast<uint32_t>(sector);
   return base::Ok();

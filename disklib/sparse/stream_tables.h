@@ -34,13 +34,13 @@ class StreamTables {
                                                                       Object& object,
                                                                       HostedHeader header);
 
-  // A table with every entry checked; null when it has no grains. Goes to the records when the table
-  // of the file cannot be. Errors: kCorrupt, kIo.
+  // A table with every entry checked; null when it has no grains. Goes to the records when the
+  // table of the file cannot be. Errors: kCorrupt, kIo.
   base::Task<base::Result<std::shared_ptr<const Table>>> Find(uint64_t table);
 
-  // Makes the tables anew from the records; done once, later calls succeed at once. Errors: kCorrupt
-  // (a record that cannot be, two of one grain, a stream that ends without its end: what is missing
-  // would read as zeros), kTooLarge, kIo.
+  // Makes the tables anew from the records; done once, later calls succeed at once. Errors:
+  // kCorrupt (a record that cannot be, two of one grain, a stream that ends without its end: what
+  // is missing would read as zeros), kTooLarge, kIo.
   base::Task<base::Status> Rebuild();
 
   bool is_rebuilt() const { return is_rebuilt_; }

@@ -30,9 +30,9 @@ constexpr std::string_view kToolsVersion = "2147483647";
 // Open source tools of the guest's distribution.
 constexpr std::string_view kToolsInstallType = "4";
 
-class ObjectStreamSink : public StreamSink {
+class FileSink : public StreamSink {
  public:
-  explicit ObjectStreamSink(Object& object) : object_(object) {}
+  explicit FileSink(Object& object) : object_(object) {}
 
   bool can_rewrite() const override { return true; }
 
@@ -100,7 +100,7 @@ HostedHeader MakeStreamHeader(const NewStream& what, bool tables_in_front) {
 }  // namespace
 
 std::unique_ptr<StreamSink> MakeObjectSink(Object& object) {
-  return std::make_unique<ObjectStreamSink>(object);
+  return std::make_unique<FileSink>(object);
 }
 
 StreamWriter::StreamWriter(Executor& executor, StreamSink& sink, const NewStream& what)

@@ -65,6 +65,8 @@ void RunDiskDescriptor(Input input);
 void RunDiskChain(Input input);
 void RunVmFolder(Input input);
 void RunSnapshotIntent(Input input);
+void RunSparseHeader(Input input);
+void RunStreamExtent(Input input);
 
 // --- SCSI: scsi_targets.cc
 void RunScsiCdb(Input input);
