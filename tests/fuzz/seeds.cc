@@ -10,6 +10,9 @@
 #include <string_view>
 #include <vector>
 
+#include "disklib/sparse/cowd_format.h"
+#include "disklib/sparse/hosted_format.h"
+#include "disklib/sparse/stream_format.h"
 #include "fs/base/check.h"
 #include "fs/base/log.h"
 #include "tests/fuzz/pieces.h"
@@ -306,6 +309,24 @@ void PutSnapshots(Writer& writer) {
               "remove \"b.vmdk\" \"a.vmdk\"\nfile \"b-sesparse.vmdk\"\ncontents\na");
 }
 
+void PutSparse(Writer& writer) {
+  const disklib::CowdHeader cowd = disklib::MakeCowdHeader(204'800, 8, /*all_tables=*/false);
+  writer.Put("sparse_header", "vmfs_sparse", base::BytesOf(cowd));
+  const disklib::HostedLayout layout = disklib::PlanHostedLayout(204'800, 128, true);
+  disklib::NewHostedHeader what{.capacity_sectors = 204'800, .flags = 3, .has_descriptor = true};
+  writer.Put("sparse_header", "hosted", base::BytesOf(disklib::MakeHostedHeader(what, layout)));
+  what.version = disklib::kStreamVersion;
+  what.flags = disklib::kStreamFlags;
+  writer.Put("sparse_header", "stream", base::BytesOf(disklib::MakeHostedHeader(what, layout)));
+  // A place in the file in units of 512 and 2 bytes, and what is written there.
+  writer.Put("stream_extent", "capacity", Joined().Byte(0).Byte(6).Word(1).bytes());
+  writer.Put("stream_extent", "directory_at_end",
+             Joined().Byte(0).Byte(28).Word(~0u).Word(~0u).bytes());
+  writer.Put("stream_extent", "table_entry", Joined().Byte(22).Byte(0).Word(129).bytes());
+  writer.Put("stream_extent", "record_head", Joined().Byte(128).Byte(0).Word(128).Word(0).bytes());
+  writer.Put("stream_extent", "record_size", Joined().Byte(128).Byte(4).Word(70'000).bytes());
+}
+
 void PutScsi(Writer& writer) {
   const auto command = [&](const char* name, std::vector<uint8_t> cdb, uint8_t direction) {
     const size_t length = cdb.size();
@@ -361,6 +382,7 @@ void PutAll(Writer& writer) {
   PutVmfs5(writer);
   PutDisks(writer);
   PutSnapshots(writer);
+  PutSparse(writer);
   PutScsi(writer);
   PutDaemon(writer);
 }

@@ -29,6 +29,8 @@ constexpr Target kTargets[] = {
     {"scsi_cdb", RunScsiCdb, 1024},
     {"scsi_parameter_data", RunScsiParameterData, 512},
     {"snapshot_intent", RunSnapshotIntent, 2048},
+    {"sparse_header", RunSparseHeader, 2048},
+    {"stream_extent", RunStreamExtent, 2048},
     {"superblock", RunSuperblock, 512},
     {"vm_folder", RunVmFolder, 4096},
     {"vmfs5_descriptor", RunVmfs5Descriptor, 2048},

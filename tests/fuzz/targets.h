@@ -65,6 +65,8 @@ void RunDiskDescriptor(Input input);
 void RunDiskChain(Input input);
 void RunVmFolder(Input input);
 void RunSnapshotIntent(Input input);
+
+// --- their sparse extents: sparse_targets.cc
 void RunSparseHeader(Input input);
 void RunStreamExtent(Input input);
 

@@ -18,7 +18,7 @@ packages_quickstart=("${packages_build[@]}" "${packages_guest[@]}" vmfs6-tools)
 packages_test=(
   "${packages_build[@]}" "${packages_guest[@]}"
   libgtest-dev librapidcheck-dev
-  vmfs6-tools vmfs-tools libvmdk-utils qemu-utils
+  vmfs6-tools vmfs-tools libvmdk-utils python3-libvmdk qemu-utils
   fio bonnie++ dbench stress-ng git python3 e2fsprogs fdisk util-linux
 )
 
