@@ -87,23 +87,25 @@ Result<CowdHeader> DecodeCowdHeader(std::span<const std::byte> bytes, uint64_t f
 Status CheckCowdTable(const CowdHeader& header, uint64_t table, uint32_t sector,
                       uint64_t file_sectors) {
   if (sector == 0) return base::Ok();
-  if (sector >= header.data_sector() && sector + kCowdTableSectors <= file_sectors) {
+  if (!header.overlaps_metadata(sector, kCowdTableSectors) &&
+      sector + kCowdTableSectors <= file_sectors) {
     return base::Ok();
   }
   return Error(Code::kCorrupt,
                fmt::format("vmfsSparse directory entry {}: table at sector {}, allowed are {} to "
                            "the end of the file at {}",
-                           table, sector, header.data_sector(), file_sectors));
+                           table, sector, header.first_data_sector(), file_sectors));
 }
 
 Status CheckCowdGrain(const CowdHeader& header, uint64_t grain, uint32_t sector,
                       uint64_t file_sectors) {
   if (sector == 0) return base::Ok();
-  if (sector >= header.data_sector() && sector < file_sectors) return base::Ok();
+  const bool is_apart = !header.overlaps_metadata(sector, header.grain_sectors);
+  if (is_apart && sector < file_sectors) return base::Ok();
   return Error(Code::kCorrupt,
                fmt::format("vmfsSparse grain {}: at sector {}, allowed are {} to the end of the "
                            "file at {}",
-                           grain, sector, header.data_sector(), file_sectors));
+                           grain, sector, header.first_data_sector(), file_sectors));
 }
 
 }  // namespace disklib

@@ -53,8 +53,20 @@ struct CowdHeader {
     return DivideUp(uint64_t{directory_entry_count} * 4, kSectorBytes);
   }
 
-  // First sector behind the directory: no table or grain lies before it.
+  // First sector behind the directory.
   uint64_t data_sector() const { return directory_sector + directory_sectors(); }
+
+  // No table or grain lies before this one. An extent that was grown has its directory further
+  // behind, among them.
+  uint64_t first_data_sector() const {
+    return directory_sector == kCowdHeaderSectors ? data_sector() : kCowdHeaderSectors;
+  }
+
+  // Whether sectors are in part those of the header or the directory.
+  bool overlaps_metadata(uint64_t sector, uint64_t count) const {
+    return sector < kCowdHeaderSectors ||
+           (sector < data_sector() && sector + count > directory_sector);
+  }
 };
 
 static_assert(base::OnDisk<CowdHeader> && sizeof(CowdHeader) == kCowdHeaderBytes);

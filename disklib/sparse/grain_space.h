@@ -11,11 +11,10 @@
 #include <cstdint>
 #include <map>
 
+#include "disklib/descriptor.h"
 #include "fs/base/result.h"
 
 namespace disklib {
-
-inline constexpr uint64_t kSectorBytes = 512;
 
 struct SectorRun {
   uint64_t first_sector = 0;

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "disklib/descriptor.h"
+#include "fs/base/aligned_buffer.h"
 #include "fs/base/result.h"
 
 namespace disklib {
@@ -30,9 +31,7 @@ constexpr uint64_t DivideUp(uint64_t value, uint64_t divisor) {
   return value / divisor + (value % divisor != 0 ? 1 : 0);
 }
 
-constexpr uint64_t RoundUp(uint64_t value, uint64_t multiple) {
-  return DivideUp(value, multiple) * multiple;
-}
+using base::RoundUp;
 
 // Whether a new or longer extent of `format` may have this capacity. Errors: kInvalidArgument (zero
 // or no whole sectors), kTooLarge (over 2,032 GiB; the message offers seSparse).

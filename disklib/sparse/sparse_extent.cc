@@ -2,30 +2,27 @@
 
 #include <utility>
 
-#include <fmt/format.h>
-
 #include "disklib/sparse/se_file.h"
+#include "disklib/sparse/sector_files.h"
 
 namespace disklib {
 
-using base::Code;
-using base::Error;
 using base::Result;
 using base::Status;
 using base::Task;
 
 namespace {
 
-Error NoSuchKind(const char* verb) {
-  return Error(Code::kUnsupported, fmt::format("{} a sparse extent: only seSparse is known", verb));
-}
-
 // Takes the object over when it succeeds.
 Task<Result<std::unique_ptr<Extent>>> OpenKind(base::Executor& executor,
                                                std::unique_ptr<Object>& object,
                                                SparseOpen options) {
-  if (options.kind != SparseKind::kSeSparse) co_return NoSuchKind("open");
-  co_return co_await OpenSeSparse(executor, object, options, {});
+  switch (options.kind) {
+    case SparseKind::kHosted: return OpenHostedSparse(executor, object, options, {});
+    case SparseKind::kVmfsSparse: return OpenVmfsSparse(executor, object, options, {});
+    case SparseKind::kSeSparse: break;
+  }
+  return OpenSeSparse(executor, object, options, {});
 }
 
 // Owns the object from its first step on.
@@ -43,8 +40,12 @@ Task<Result<std::unique_ptr<Extent>>> OpenOwned(base::Executor& executor, Object
 }  // namespace
 
 Task<Status> FormatSparseExtent(Object& object, NewSparseExtent what) {
-  if (what.kind != SparseKind::kSeSparse) co_return NoSuchKind("make");
-  co_return co_await FormatSeSparse(object, what.size_bytes);
+  switch (what.kind) {
+    case SparseKind::kHosted: return FormatHostedSparse(object, what);
+    case SparseKind::kVmfsSparse: return FormatVmfsSparse(object, what);
+    case SparseKind::kSeSparse: break;
+  }
+  return FormatSeSparse(object, what.size_bytes);
 }
 
 Task<Result<std::unique_ptr<Extent>>> OpenSparseExtent(base::Executor& executor,
@@ -54,8 +55,12 @@ Task<Result<std::unique_ptr<Extent>>> OpenSparseExtent(base::Executor& executor,
 }
 
 Task<Status> GrowSparseExtent(Object& object, SparseKind kind, uint64_t size_bytes) {
-  if (kind != SparseKind::kSeSparse) co_return NoSuchKind("grow");
-  co_return co_await GrowSeSparse(object, size_bytes);
+  switch (kind) {
+    case SparseKind::kHosted: return GrowHostedSparse(object, size_bytes);
+    case SparseKind::kVmfsSparse: return GrowVmfsSparse(object, size_bytes);
+    case SparseKind::kSeSparse: break;
+  }
+  return GrowSeSparse(object, size_bytes);
 }
 
 }  // namespace disklib
