@@ -318,6 +318,10 @@ void PutSparse(Writer& writer) {
   what.version = disklib::kStreamVersion;
   what.flags = disklib::kStreamFlags;
   writer.Put("sparse_header", "stream", base::BytesOf(disklib::MakeHostedHeader(what, layout)));
+  writer.Put("sector_file", "free_sector", Joined().Byte(0).Byte(0).Byte(14).Word(~0u).bytes());
+  writer.Put("sector_file", "table", Joined().Byte(0).Byte(4).Byte(0).Word(20).Word(9).bytes());
+  writer.Put("sector_file", "unclean", Joined().Byte(1).Byte(0).Byte(36).Byte(1).bytes());
+  writer.Put("sector_file", "entry", Joined().Byte(1).Byte(22).Byte(0).Word(500).Word(1).bytes());
   // A place in the file in units of 512 and 2 bytes, and what is written there.
   writer.Put("stream_extent", "capacity", Joined().Byte(0).Byte(6).Word(1).bytes());
   writer.Put("stream_extent", "directory_at_end",

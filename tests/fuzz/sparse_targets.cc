@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -6,7 +7,9 @@
 
 #include "disklib/file_backend.h"
 #include "disklib/sparse/cowd_format.h"
+#include "disklib/sparse/embedded_descriptor.h"
 #include "disklib/sparse/hosted_format.h"
+#include "disklib/sparse/sparse_extent.h"
 #include "disklib/sparse/stream_extent.h"
 #include "disklib/sparse/stream_format.h"
 #include "disklib/sparse/stream_writer.h"
@@ -41,6 +44,33 @@ std::string MakeStream() {
   CHECK(base::RunSync(executor, writer->Finish()).has_value());
   CHECK(base::RunSync(executor, object->Close()).has_value());
   return *base::RunSync(executor, disklib::ReadObject(backend, "s.vmdk", 1 << 20));
+}
+
+constexpr uint64_t kSectorFileBytes = 4 << 20;
+
+// A small file with two grains of data.
+std::string MakeSectorFile(disklib::SparseKind kind) {
+  base::SimExecutor executor(1, /*in_order=*/true);
+  fss::MemoryFileSystem files;
+  disklib::FileBackend backend(files);
+  CHECK(base::RunSync(executor, backend.Create("x.vmdk")).has_value());
+  auto object = *base::RunSync(executor, backend.Open("x.vmdk", fss::OpenMode::kWrite));
+  const disklib::NewSparseExtent what{.kind = kind,
+                                      .size_bytes = kSectorFileBytes,
+                                      .grain_bytes = 4096,
+                                      .descriptor = "# Disk DescriptorFile"};
+  CHECK(base::RunSync(executor, disklib::FormatSparseExtent(*object, what)).has_value());
+  const disklib::SparseOpen options{
+      .kind = kind, .size_bytes = kSectorFileBytes, .can_write = true, .path = "x.vmdk"};
+  auto extent =
+      *base::RunSync(executor, disklib::OpenSparseExtent(executor, std::move(object), options));
+  std::vector<std::byte> bytes(8192, std::byte{5});
+  const base::IoVec piece{bytes.data(), bytes.size()};
+  CHECK(base::RunSync(executor, extent->Write({0, std::span(&piece, 1)})).has_value());
+  CHECK(base::RunSync(executor, extent->Close()).has_value());
+  const std::string text =
+      *base::RunSync(executor, disklib::ReadObject(backend, "x.vmdk", 64 << 20));
+  return text.substr(0, 256 * 1024);
 }
 
 }  // namespace
@@ -93,6 +123,44 @@ void RunStreamExtent(Input input) {
   std::vector<base::MapRun> runs;
   (void)base::RunSync(executor, (*opened)->MapStatus(0, kStreamBytes, runs));
   CHECK(base::RunSync(executor, (*opened)->Close()).has_value());
+}
+
+// The first byte chooses vmfsSparse or hosted sparse, two more say where the rest lies over a small
+// file with some grains: it opens for writing or not, and what is written to it is read again.
+void RunSectorFile(Input input) {
+  Pieces pieces(input);
+  const bool is_hosted = pieces.Byte() % 2 == 1;
+  const auto kind = is_hosted ? disklib::SparseKind::kHosted : disklib::SparseKind::kVmfsSparse;
+  static const std::string kImages[] = {MakeSectorFile(disklib::SparseKind::kVmfsSparse),
+                                        MakeSectorFile(disklib::SparseKind::kHosted)};
+  base::SimExecutor executor(1, /*in_order=*/true);
+  fss::MemoryFileSystem files;
+  disklib::FileBackend backend(files);
+  const std::string& image = kImages[is_hosted ? 1 : 0];
+  CHECK(base::RunSync(executor, backend.ReplaceContents("x.vmdk", image)).has_value());
+  auto object = *base::RunSync(executor, backend.Open("x.vmdk", fss::OpenMode::kWrite));
+  const uint64_t offset = pieces.Byte() * 512u + 2u * pieces.Byte();
+  const std::string_view patch = TextIn(pieces.rest());
+  CHECK(base::RunSync(executor, disklib::WriteWhole(*object, offset, patch)).has_value());
+  (void)base::RunSync(executor, disklib::ReadEmbeddedDescriptor(*object));
+  const disklib::SparseOpen options{
+      .kind = kind, .size_bytes = kSectorFileBytes, .can_write = true, .path = "x.vmdk"};
+  auto opened =
+      base::RunSync(executor, disklib::OpenSparseExtent(executor, std::move(object), options));
+  if (!opened) return;
+  const uint64_t grain_bytes = (*opened)->grain_map()->grain_bytes();
+  std::vector<std::byte> bytes(grain_bytes, std::byte{9});
+  const base::IoVec piece{bytes.data(), bytes.size()};
+  const base::IoRequest request{grain_bytes, std::span(&piece, 1)};
+  const bool is_inside = 2 * grain_bytes <= kSectorFileBytes;
+  if (is_inside && base::RunSync(executor, (*opened)->Write(request))) {
+    std::ranges::fill(bytes, std::byte{0});
+    CHECK(base::RunSync(executor, (*opened)->Read(request)).has_value());
+    CHECK(bytes.front() == std::byte{9} && bytes.back() == std::byte{9});
+  }
+  std::vector<base::MapRun> runs;
+  (void)base::RunSync(executor, (*opened)->MapStatus(0, kSectorFileBytes, runs));
+  (void)base::RunSync(executor, (*opened)->Close());
 }
 
 }  // namespace fuzz

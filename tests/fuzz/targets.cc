@@ -28,6 +28,7 @@ constexpr Target kTargets[] = {
     {"resource_header", RunResourceHeader, 513},
     {"scsi_cdb", RunScsiCdb, 1024},
     {"scsi_parameter_data", RunScsiParameterData, 512},
+    {"sector_file", RunSectorFile, 2048},
     {"snapshot_intent", RunSnapshotIntent, 2048},
     {"sparse_header", RunSparseHeader, 2048},
     {"stream_extent", RunStreamExtent, 2048},

@@ -67,6 +67,7 @@ void RunVmFolder(Input input);
 void RunSnapshotIntent(Input input);
 
 // --- their sparse extents: sparse_targets.cc
+void RunSectorFile(Input input);
 void RunSparseHeader(Input input);
 void RunStreamExtent(Input input);
 
