@@ -144,7 +144,8 @@ Task<Status> ExtendChain(Lib& lib, Chain& chain, ExtendOptions options, Progress
          PlanExtend(chain.top().descriptor(), NameOf(chain.name()), size_bytes / kSectorBytes));
   const ExtentType last_type = chain.top().descriptor().extents.back().type;
   if (last_type != ExtentType::kFlat && last_type != ExtentType::kVmfs) {
-    co_return Error(Code::kUnsupported, fmt::format("extend {}: {} extents are not grown yet",
+    co_return Error(Code::kUnsupported, fmt::format("extend {}: {} extents grow while nobody "
+                                                    "has the disk open",
                                                     chain.name(), NameOf(last_type)));
   }
   if (size_bytes == chain.size_bytes()) {

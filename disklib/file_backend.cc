@@ -270,10 +270,18 @@ Task<Status> FileBackend::Remove(std::string_view path) {
 }
 
 Task<Status> FileBackend::Rename(std::string_view from, std::string_view to) {
+  return Move(from, to, /*no_replace=*/true);
+}
+
+Task<Status> FileBackend::Replace(std::string_view from, std::string_view to) {
+  return Move(from, to, /*no_replace=*/false);
+}
+
+Task<Status> FileBackend::Move(std::string_view from, std::string_view to, bool no_replace) {
   CO_TRY(const Place source, co_await Find(from, /*follow_last_link=*/false));
   CO_TRY(const Place target, co_await Find(to, /*follow_last_link=*/false));
   const Status renamed = co_await file_system_.Rename(source.parent(), source.name, target.parent(),
-                                                      target.name, /*no_replace=*/true);
+                                                      target.name, no_replace);
   if (!renamed) co_return renamed.error().Within(fmt::format("{} to {}", from, to));
   co_return base::Ok();
 }

@@ -36,6 +36,7 @@ class FileBackend : public ObjectBackend {
       std::span<const ObjectReplacement> replacements) override;
   base::Task<base::Status> Remove(std::string_view path) override;
   base::Task<base::Status> Rename(std::string_view from, std::string_view to) override;
+  base::Task<base::Status> Replace(std::string_view from, std::string_view to) override;
   base::Task<base::Status> List(std::string_view folder, ObjectSink& sink) override;
 
   base::Task<base::Status> SyncNames() override { return file_system_.SyncAll(); }
@@ -44,6 +45,7 @@ class FileBackend : public ObjectBackend {
   struct Place;
 
   base::Task<base::Result<Place>> Find(std::string_view path, bool follow_last_link);
+  base::Task<base::Status> Move(std::string_view from, std::string_view to, bool no_replace);
   base::Task<base::Result<Place>> FindExisting(std::string_view path);
   base::Task<base::Status> Step(Place& place, std::string& rest, bool follow_link);
   base::Task<base::Result<bool>> ReplaceInPlace(fss::InodeNumber inode, std::string_view contents);

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "disklib/children.h"
 #include "disklib/descriptor_lines.h"
 #include "disklib/names.h"
 
@@ -281,6 +282,8 @@ Result<OpenDisks::Claim> Lib::ClaimParents(std::span<const LoadedDescriptor> par
 
 Task<Status> Lib::CheckAlone(LoadedDescriptor& loaded, std::string_view verb,
                              std::string_view except_child) {
+  // Linked clones may stand in any folder; they are registered beside the disk.
+  CO_TRY_STATUS(co_await CheckNoLivingChildren(backend_, loaded.path, verb));
   const std::string_view folder = FolderOf(loaded.path);
   NameCollector collector;
   CO_TRY_STATUS(co_await backend_.List(folder, collector));

@@ -121,7 +121,10 @@ Task<Result<std::unique_ptr<Extent>>> LinkFiller::OpenUnfinished(const NewExtent
                              .size_bytes = extent->size_bytes,
                              .can_write = true,
                              .path = extent->path};
-    co_return co_await OpenSparseExtent(lib_.executor(), std::move(object), options);
+    // The callee's frame takes the object over when it starts, which it does here.
+    auto opening = OpenSparseExtent(lib_.executor(), std::move(object), options);
+    Result<std::unique_ptr<Extent>> opened = co_await opening;
+    co_return opened;
   }
   co_return MakeFlatExtent(std::move(object), {.size_bytes = extent->size_bytes});
 }

@@ -1,11 +1,11 @@
 #include "disklib/new_link.h"
 
-#include <optional>
 #include <string>
 
 #include <fmt/format.h>
 
 #include "disklib/disk_size.h"
+#include "disklib/extend_sparse.h"
 #include "disklib/names.h"
 #include "fs/base/log.h"
 
@@ -16,15 +16,6 @@ using base::Code;
 using base::Error;
 using base::Status;
 using base::Task;
-
-std::optional<SparseKind> SparseKindOf(ExtentType type) {
-  switch (type) {
-    case ExtentType::kSparse: return SparseKind::kHosted;
-    case ExtentType::kVmfsSparse: return SparseKind::kVmfsSparse;
-    case ExtentType::kSeSparse: return SparseKind::kSeSparse;
-    default: return std::nullopt;
-  }
-}
 
 // The files of a new link. A single hosted sparse file holds the descriptor, `text`.
 NewExtentsPlan PlanExtents(std::string_view path, const FilledLink& link, std::string_view text) {

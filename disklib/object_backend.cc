@@ -12,6 +12,11 @@ using base::Result;
 using base::Status;
 using base::Task;
 
+Task<Status> ObjectBackend::Replace(std::string_view from, std::string_view to) {
+  co_return Error(Code::kUnsupported,
+                  fmt::format("{} to {}: nothing is moved over another here", from, to));
+}
+
 Task<Status> ReadWhole(Object& object, std::string& text) {
   uint64_t done_bytes = 0;
   while (done_bytes < text.size()) {

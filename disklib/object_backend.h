@@ -88,6 +88,10 @@ class ObjectBackend {
   // Moves an object; one step that a crash cannot divide. Errors: kNotFound, kExists.
   virtual base::Task<base::Status> Rename(std::string_view from, std::string_view to) = 0;
 
+  // Moves an object over another, whose content is gone then; one step that a crash cannot divide.
+  // Errors: kNotFound, kUnsupported (the default), kBusy.
+  virtual base::Task<base::Status> Replace(std::string_view from, std::string_view to);
+
   // Hands out the objects (not folders, not links) of a folder; "" is the root.
   virtual base::Task<base::Status> List(std::string_view folder, ObjectSink& sink) = 0;
 

@@ -6,6 +6,8 @@
 #include <fmt/format.h>
 
 #include "disklib/children.h"
+#include "disklib/disk_size.h"
+#include "disklib/extend_sparse.h"
 #include "disklib/names.h"
 #include "fs/base/log.h"
 
@@ -83,7 +85,6 @@ Task<Status> DeleteDisk(Lib& lib, std::string_view path) {
                                              plain_path, mark->to));
   }
   CO_TRY_STATUS(co_await lib.CheckAlone(loaded, "delete"));
-  CO_TRY_STATUS(co_await CheckNoLivingChildren(lib.backend(), plain_path, "delete"));
   const OpenOptions options{.writable = true, .user = "strata disk delete"};
   CO_TRY(const OpenDisks::Claim claim, lib.ClaimDisk(loaded, options));
   const std::string marked_path = DeletedPath(plain_path);
@@ -101,6 +102,11 @@ Task<Status> DeleteDisk(Lib& lib, std::string_view path) {
 
 Task<Status> ExtendDisk(Lib& lib, std::string_view path, ExtendOptions options,
                         Progress* progress) {
+  CO_TRY(LoadedDescriptor loaded, co_await lib.Load(path, /*need_extents=*/true));
+  if (EndsSparse(loaded.descriptor)) {
+    CO_TRY(const uint64_t size_bytes, CheckDiskSize(options.size_bytes));
+    co_return co_await ExtendSparse(lib, loaded, size_bytes, progress);
+  }
   const OpenOptions open_options{.writable = true, .user = options.user};
   CO_TRY(const std::unique_ptr<Chain> chain, co_await lib.Open(path, open_options));
   const Status extended = co_await ExtendChain(lib, *chain, options, progress);

@@ -10,6 +10,7 @@
 #include "disklib/copy.h"
 #include "disklib/descriptor_edit.h"
 #include "disklib/descriptor_lines.h"
+#include "fs/base/device_filter.h"
 #include "fs/base/log.h"
 
 namespace disklib {
@@ -23,6 +24,8 @@ using base::MapState;
 using base::Result;
 using base::Status;
 using base::Task;
+using fds::GrainRun;
+using fds::GrainState;
 
 constexpr uint64_t kWindowBytes = uint64_t{1} << 30;
 constexpr uint64_t kWriteStepBytes = uint64_t{16} << 20;
@@ -173,16 +176,92 @@ Task<Status> EagerZero(Lib& lib, Chain& chain, Progress* progress) {
   co_return base::Ok();
 }
 
-Task<Status> Punch(Lib& lib, Chain& chain, Progress* progress) {
-  if (!IsFlatLink(chain.top().descriptor())) {
-    co_return Error(Code::kUnsupported, fmt::format("punch {}: not a flat disk", chain.name()));
-  }
+Task<Status> PunchFlat(Lib& lib, Chain& chain, Progress* progress) {
   // A thin disk may have all its space; a thick one with holes would be a contradiction.
   CO_TRY_STATUS(co_await MarkThin(lib, chain, /*is_thin=*/true));
   PunchTarget target(chain);
   const CopyOptions options{.direct = nullptr, .progress = progress};
   CO_TRY_STATUS(co_await CopyContent(lib.executor(), chain, target, options));
   CO_TRY_STATUS(co_await chain.Flush());
+  co_return base::Ok();
+}
+
+// The leaf of a chain, as a source that has data only where the leaf itself holds it.
+class LeafData : public base::DeviceFilter {
+ public:
+  explicit LeafData(Chain& chain) : base::DeviceFilter(chain), chain_(chain) {}
+
+  Task<Status> MapStatus(uint64_t offset_bytes, uint64_t length_bytes,
+                         std::vector<MapRun>& runs) override {
+    std::vector<GrainRun> held;
+    CO_TRY_STATUS(co_await chain_.top().Lookup(offset_bytes, length_bytes, held));
+    for (const GrainRun& run : held) {
+      const bool is_data = run.state == GrainState::kData;
+      runs.push_back(
+          {run.offset_bytes, run.length_bytes, is_data ? MapState::kData : MapState::kHole});
+    }
+    co_return base::Ok();
+  }
+
+ private:
+  Chain& chain_;
+};
+
+// Turns grains of zeros of a sparse leaf into what reads the same and takes no space.
+class GrainPunchTarget : public CopyTarget {
+ public:
+  GrainPunchTarget(Chain& chain, uint64_t grain_bytes) : chain_(chain), grain_bytes_(grain_bytes) {}
+
+  uint64_t granule_bytes() const override { return grain_bytes_; }
+
+  uint64_t zero_unit_bytes() const override { return grain_bytes_; }
+
+  bool wants_zeros() const override { return true; }
+
+  Task<Status> Store(IoRequest) override { co_return base::Ok(); }
+
+  // The range may be one that the leaf does not hold: only its own data is touched.
+  Task<Status> StoreZeros(uint64_t offset_bytes, uint64_t length_bytes) override {
+    std::vector<GrainRun> held;
+    CO_TRY_STATUS(co_await chain_.top().Lookup(offset_bytes, length_bytes, held));
+    for (const GrainRun& run : held) {
+      if (run.state != GrainState::kData) continue;
+      CO_TRY_STATUS(
+          co_await chain_.WriteZeroes(run.offset_bytes, run.length_bytes, /*may_unmap=*/true));
+    }
+    co_return base::Ok();
+  }
+
+ private:
+  Chain& chain_;
+  uint64_t grain_bytes_;
+};
+
+Task<Status> PunchSparse(Lib& lib, Chain& chain, Progress* progress) {
+  uint64_t grain_bytes = kSectorBytes;
+  for (const std::unique_ptr<Extent>& extent : chain.top().extents()) {
+    fds::GrainMap* const map = extent->grain_map();
+    if (map == nullptr || (chain.links().size() > 1 && !map->has_zero_state())) {
+      co_return Error(Code::kUnsupported,
+                      fmt::format("punch {}: its format has no zeros to put in the place of data",
+                                  chain.name()));
+    }
+    grain_bytes = std::max(grain_bytes, map->grain_bytes());
+  }
+  LeafData source(chain);
+  GrainPunchTarget target(chain, grain_bytes);
+  const CopyOptions options{.direct = nullptr, .progress = progress};
+  CO_TRY_STATUS(co_await CopyContent(lib.executor(), source, target, options));
+  CO_TRY_STATUS(co_await chain.Flush());
+  co_return base::Ok();
+}
+
+Task<Status> Punch(Lib& lib, Chain& chain, Progress* progress) {
+  if (IsFlatLink(chain.top().descriptor())) {
+    CO_TRY_STATUS(co_await PunchFlat(lib, chain, progress));
+    co_return base::Ok();
+  }
+  CO_TRY_STATUS(co_await PunchSparse(lib, chain, progress));
   co_return base::Ok();
 }
 

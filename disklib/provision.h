@@ -34,7 +34,8 @@ base::Task<base::Result<SpaceResult>> EagerZeroDisk(Lib& lib, std::string_view p
                                                     Progress* progress);
 
 // Gives back the space of zeros, found by reading; a thick flat disk becomes thin. In a sparse leaf
-// whole grains of zeros become zero grains, or unallocated ones where the parent reads zeros.
+// whole grains of zeros become zero grains, or unallocated ones where the parent reads zeros; the
+// content id changes there, the content does not.
 // Errors: kBusy, kUnsupported (a format without a zero state that has a parent), kInterrupted.
 base::Task<base::Result<SpaceResult>> PunchDisk(Lib& lib, std::string_view path,
                                                 Progress* progress);

@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 
-#include "disklib/children.h"
 #include "disklib/descriptor_edit.h"
 #include "disklib/names.h"
 #include "disklib/operations.h"
@@ -62,7 +61,6 @@ Task<Status> MoveFiles(Lib& lib, RenameMark& mark) {
   CO_TRY(LoadedDescriptor loaded, co_await lib.Load(mark.from, /*need_extents=*/true));
   CO_TRY_STATUS(Lib::CheckKind(loaded.descriptor, mark.from));
   CO_TRY_STATUS(co_await lib.CheckAlone(loaded, "rename"));
-  CO_TRY_STATUS(co_await CheckNoLivingChildren(lib.backend(), mark.from, "rename"));
   CO_TRY(std::vector<ExtentPlace> places, PlanRename(loaded.descriptor, mark));
   const OpenOptions options{.writable = true, .user = "strata disk rename"};
   CO_TRY(OpenDisks::Claim claim, lib.ClaimDisk(loaded, options));
