@@ -86,7 +86,10 @@ Task<Result<std::vector<std::string>>> RegisteredChildren(ObjectBackend& backend
                                                           std::string_view parent_path) {
   const std::string path = ChildrenPath(parent_path);
   const Result<std::string> text = co_await ReadObject(backend, path, kDescriptorReadBytesMax);
-  if (!text && text.error().code() == Code::kNotFound) co_return std::vector<std::string>();
+  // A foreign name may be so long that no registry can stand beside it.
+  const bool is_absent = !text && (text.error().code() == Code::kNotFound ||
+                                   text.error().code() == Code::kNameTooLong);
+  if (is_absent) co_return std::vector<std::string>();
   if (!text) co_return text.error();
   co_return ParseRegistry(*text);
 }
