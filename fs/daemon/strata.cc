@@ -19,6 +19,8 @@ int RunStrata(std::vector<std::string> words) {
   AddStatusCommand(line);
   AddFileCommands(line);
   AddDiskCommands(line);
+  AddImportCommand(line);
+  AddExportCommand(line);
   AddFsckCommand(line);
   AddVolumeCommands(line);
   AddDumpCommand(line);

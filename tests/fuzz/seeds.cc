@@ -13,6 +13,9 @@
 #include "disklib/sparse/cowd_format.h"
 #include "disklib/sparse/hosted_format.h"
 #include "disklib/sparse/stream_format.h"
+#include "disklib/exchange/archive.h"
+#include "disklib/exchange/manifest.h"
+#include "disklib/exchange/ovf.h"
 #include "fs/base/check.h"
 #include "fs/base/log.h"
 #include "tests/fuzz/pieces.h"
@@ -355,6 +358,35 @@ void PutScsi(Writer& writer) {
   }
 }
 
+void PutExchange(Writer& writer) {
+  disklib::OvfPackage package;
+  package.machine.name = "vm";
+  package.machine.controllers.resize(2);
+  package.machine.controllers[1] = {"sata", "", 0};
+  package.machine.drives = {{0, 0, 0}, {1, 1, 1}};
+  package.machine.networks.push_back({"VM Network", "vmxnet3"});
+  package.disks.resize(2);
+  package.disks[0] = {"", "vm-disk1.vmdk", std::string(disklib::kStreamOptimizedUri), 4096, 512};
+  package.disks[1] = {"", "vm-disk2.vmdk", "", 512, {}};
+  const std::string envelope = disklib::WriteOvf(package).value();
+  writer.Text("ovf", "two_disks", envelope);
+  writer.Text("ovf", "units", "byte * 2^30");
+  const std::string manifest = disklib::WriteManifest(
+      {{base::DigestKind::kSha256, "vm.ovf", std::string(64, 'a')},
+       {base::DigestKind::kSha1, "vm-disk1.vmdk", std::string(40, '0')}});
+  writer.Text("manifest", "two_files", manifest);
+  std::string archive;
+  for (const std::string& content : {envelope, manifest}) {
+    const bool is_first = archive.empty();
+    archive +=
+        disklib::EncodeArchiveHeader(is_first ? "vm.ovf" : "vm.mf", content.size(), 0).value();
+    archive += content;
+    archive.resize(disklib::ArchivePaddedBytes(archive.size()));
+  }
+  archive.resize(archive.size() + disklib::kArchiveEndBytes);
+  writer.Text("archive", "envelope_and_manifest", archive);
+}
+
 void PutDaemon(Writer& writer) {
   constexpr const char* kRequests[] = {
       R"({"command": "disk", "action": "create", "disk": "a.vmdk", "size_bytes": 4194304})",
@@ -385,6 +417,7 @@ void PutAll(Writer& writer) {
   PutJournals(writer);
   PutVmfs5(writer);
   PutDisks(writer);
+  PutExchange(writer);
   PutSnapshots(writer);
   PutSparse(writer);
   PutScsi(writer);

@@ -6,6 +6,7 @@ namespace fuzz {
 namespace {
 
 constexpr Target kTargets[] = {
+    {"archive", RunArchive, 8192},
     {"cluster", RunCluster, 4200},
     {"control_message", RunControlMessage, 4096},
     {"descriptor", RunDescriptor, 16384},
@@ -22,8 +23,10 @@ constexpr Target kTargets[] = {
     {"journal_transaction", RunJournalTransaction, 4096},
     {"lock_block", RunLockBlock, 512},
     {"lvm", RunLvm, 8192},
+    {"manifest", RunManifest, 4096},
     {"mark", RunMark, 256},
     {"mount_table", RunMountTable, 4096},
+    {"ovf", RunOvf, 8192},
     {"repair_record", RunRepairRecord, 4096},
     {"resource_header", RunResourceHeader, 513},
     {"scsi_cdb", RunScsiCdb, 1024},

@@ -71,6 +71,11 @@ void RunSectorFile(Input input);
 void RunSparseHeader(Input input);
 void RunStreamExtent(Input input);
 
+// --- packages disks travel in: exchange_targets.cc
+void RunOvf(Input input);
+void RunManifest(Input input);
+void RunArchive(Input input);
+
 // --- SCSI: scsi_targets.cc
 void RunScsiCdb(Input input);
 void RunScsiParameterData(Input input);

@@ -31,8 +31,10 @@ struct CommandLine {
 
 void AddDiskCommands(CommandLine& line);
 void AddDumpCommand(CommandLine& line);
+void AddExportCommand(CommandLine& line);
 void AddFileCommands(CommandLine& line);
 void AddFsckCommand(CommandLine& line);
+void AddImportCommand(CommandLine& line);
 void AddMkfsCommand(CommandLine& line);
 void AddMountCommands(CommandLine& line);
 void AddStatusCommand(CommandLine& line);

@@ -3,10 +3,12 @@
 # The options and commands behind the command words "$*" (empty: `strata` itself).
 _strata_words() {
   case "$*" in
-    '') echo --help --version mkfs mount umount status ls cat get put rm mkdir disk fsck volume dump ;;
+    '') echo --help --version mkfs mount umount status ls cat get put rm mkdir disk import export fsck volume dump ;;
     mkfs) echo --help --label --size --force --no-discard --json ;;
     mount) echo --help --read-only --adopt --foreground --cache --transport ;;
     umount) echo --help --lazy ;;
+    import) echo --help --format --source-format --no-verify --json ;;
+    export) echo --help --format --no-verify --json ;;
     fsck) echo --help --repair --yes --json ;;
     status | ls | 'volume info' | 'disk info') echo --help --json ;;
     cat | get | put | rm | mkdir) echo --help ;;
@@ -19,8 +21,17 @@ _strata_words() {
   esac
 }
 
-# The words an option takes; nothing for free text.
+# The words an option takes behind the command words "$2"; nothing for free text.
 _strata_values() {
+  case "$2 $1" in
+    'import --format')
+      echo thin zeroedthick eagerzeroedthick monolithicFlat twoGbMaxExtentFlat monolithicSparse
+      echo twoGbMaxExtentSparse vmfsSparse seSparse
+      return
+      ;;
+    'import --source-format') echo auto raw && return ;;
+    'export --format') echo ova streamOptimized flat raw qcow2 && return ;;
+  esac
   case $1 in
     --cache) echo writeback writethrough ;;
     --transport) echo auto device ;;
@@ -50,7 +61,7 @@ _strata() {
   done
 
   local values
-  values=$(_strata_values "$previous")
+  values=$(_strata_values "$previous" "${command[*]}")
   COMPREPLY=()
   if [[ -n $values ]]; then
     mapfile -t COMPREPLY < <(compgen -W "$values" -- "$current")
