@@ -201,4 +201,15 @@ Task<Status> Chain::StoreDescriptor(std::string_view text) {
   co_return claim_.Replace(old_id, info.id);
 }
 
+Task<Status> Chain::AdoptDescriptor() {
+  CO_TRY(const std::string text,
+         co_await ReadObject(backend_, top().path(), kDescriptorReadBytesMax));
+  CO_TRY(Descriptor descriptor, ParseDescriptor(text));
+  CO_TRY(const ObjectInfo info, co_await backend_.GetInfo(top().path()));
+  const uint64_t old_id = top().object_id();
+  top().SetDescriptor(info.id, std::move(descriptor));
+  content_marked_ = true;
+  co_return claim_.Replace(old_id, info.id);
+}
+
 }  // namespace disklib

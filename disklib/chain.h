@@ -123,6 +123,10 @@ class Chain : public base::BlockDevice {
   // Errors: as ObjectBackend::ReplaceContents.
   base::Task<base::Status> StoreDescriptor(std::string_view text);
 
+  // Takes over the descriptor that stands at the leaf's path: it was replaced together with other
+  // files, and has a new content id for this open. Errors: kBusy, those of reading it.
+  base::Task<base::Status> AdoptDescriptor();
+
   // The leaf's last extent is longer now, and `added` stand behind it. The chain is held alone.
   void GrowTop(uint64_t last_extent_bytes, std::vector<std::unique_ptr<Extent>> added);
 

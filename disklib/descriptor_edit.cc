@@ -50,6 +50,11 @@ void DescriptorEdit::SetContentId(uint32_t content_id, base::Random& random) {
   ReplaceLine(kLongKey, FormatDatabaseLine(kLongKey, DrawLongContentId(random, content_id)));
 }
 
+void DescriptorEdit::SetParent(std::string_view file_name_hint, uint32_t content_id) {
+  SetHeader("parentCID", FormatContentId(content_id));
+  SetHeader("parentFileNameHint", fmt::format("\"{}\"", file_name_hint));
+}
+
 void DescriptorEdit::SetExtents(std::span<const ExtentLine> extents) {
   std::string result;
   std::string_view rest = text_;

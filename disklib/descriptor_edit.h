@@ -23,6 +23,9 @@ class DescriptorEdit {
   // digits and the id (disklib/FORMAT.md, "Content ids").
   void SetContentId(uint32_t content_id, base::Random& random);
 
+  // Names another parent, or another content id of the same one, in a descriptor that has one.
+  void SetParent(std::string_view file_name_hint, uint32_t content_id);
+
   // Turns change tracking off: version 1, no `changeTrackPath`. For writers that do not track: a
   // stale tracking file would make later backups silently wrong.
   void EndChangeTracking();

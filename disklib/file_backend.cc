@@ -1,6 +1,7 @@
 #include "disklib/file_backend.h"
 
 #include <algorithm>
+#include <bit>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -296,6 +297,13 @@ Task<Status> FileBackend::List(std::string_view folder, ObjectSink& sink) {
   } while (batch.TakeProgress());
   for (const auto& [name, id] : batch.files()) sink.Add({.name = name, .id = id});
   co_return base::Ok();
+}
+
+Task<Result<ObjectSpace>> FileBackend::GetSpace() {
+  CO_TRY(const fss::StatFs stat, co_await file_system_.GetStatFs());
+  const uint64_t block_bytes = std::bit_ceil(std::max<uint64_t>(stat.block_size_bytes, 512));
+  co_return ObjectSpace{.free_bytes = stat.blocks_free * stat.block_size_bytes,
+                        .block_bytes = block_bytes};
 }
 
 }  // namespace disklib

@@ -38,6 +38,7 @@ class FileBackend : public ObjectBackend {
   base::Task<base::Status> Rename(std::string_view from, std::string_view to) override;
   base::Task<base::Status> Replace(std::string_view from, std::string_view to) override;
   base::Task<base::Status> List(std::string_view folder, ObjectSink& sink) override;
+  base::Task<base::Result<ObjectSpace>> GetSpace() override;
 
   base::Task<base::Status> SyncNames() override { return file_system_.SyncAll(); }
 

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "disklib/chain.h"
 #include "disklib/names.h"
 
 namespace disklib {
@@ -42,9 +43,9 @@ Result<std::vector<const TreeLink*>> LinkTree::ChainOf(std::string_view path) co
     if (std::find(chain.begin(), chain.end(), link) != chain.end()) {
       return Error(Code::kLoop, fmt::format("chain of {}: {} comes twice", path, at));
     }
-    if (chain.size() == kTreeLinksMax) {
+    if (chain.size() == kChainLinksMax) {
       return Error(Code::kTooManyLinks,
-                   fmt::format("chain of {}: more than {} links", path, kTreeLinksMax));
+                   fmt::format("chain of {}: more than {} links", path, kChainLinksMax));
     }
     chain.push_back(link);
     if (link->is_base()) return chain;
@@ -76,8 +77,8 @@ std::string RelativePath(std::string_view folder, std::string_view path) {
   std::string_view rest = path;
   while (!folder.empty()) {
     const std::string_view step = folder.substr(0, folder.find('/'));
-    const bool is_shared = rest.size() > step.size() && rest.starts_with(step) &&
-                           rest[step.size()] == '/';
+    const bool is_shared =
+        rest.size() > step.size() && rest.starts_with(step) && rest[step.size()] == '/';
     if (!is_shared) break;
     rest.remove_prefix(step.size() + 1);
     folder.remove_prefix(std::min(step.size() + 1, folder.size()));

@@ -16,9 +16,6 @@
 
 namespace disklib {
 
-// The most links one chain may have, its base included.
-inline constexpr size_t kTreeLinksMax = 32;
-
 struct TreeLink {
   std::string path;
   std::string parent_path;  // empty: a base, or a hint that leads nowhere

@@ -41,6 +41,12 @@ struct ObjectReplacement {
   std::string_view contents;
 };
 
+// What a datastore has left, and in which steps it gives space.
+struct ObjectSpace {
+  uint64_t free_bytes = 0;
+  uint64_t block_bytes = 0;  // a power of two
+};
+
 class ObjectSink {
  public:
   virtual ~ObjectSink() = default;
@@ -94,6 +100,11 @@ class ObjectBackend {
 
   // Hands out the objects (not folders, not links) of a folder; "" is the root.
   virtual base::Task<base::Status> List(std::string_view folder, ObjectSink& sink) = 0;
+
+  // Errors: kUnsupported (nothing is ever written here), kIo.
+  virtual base::Task<base::Result<ObjectSpace>> GetSpace() {
+    co_return base::Error(base::Code::kUnsupported);
+  }
 
   // Makes names durable: every Create, Remove and Rename that was answered.
   virtual base::Task<base::Status> SyncNames() = 0;

@@ -6,6 +6,7 @@
 
 #include "disklib/lib.h"
 #include "disklib/names.h"
+#include "disklib/snapshot_record.h"
 #include "fs/base/log.h"
 
 namespace disklib {
@@ -54,6 +55,16 @@ Status CheckPlace(std::span<const LoadedDescriptor> links, const LoadedDescripto
                                                 links.front().path, kChainLinksMax));
 }
 
+// While a child is committed into a link, the link alone holds half of something else.
+Status CheckNoCommit(const LoadedDescriptor& loaded, const OpenOptions& options) {
+  const std::string* const child = loaded.descriptor.FindDatabase(kCommittingKey);
+  if (child == nullptr || options.single_link || !options.except_child.empty()) return base::Ok();
+  return Error(Code::kBusy,
+               fmt::format("open {}: {} is being committed into it, and that was cut: run it again "
+                           "first",
+                           loaded.path, *child));
+}
+
 Task<Status> CloseAll(std::vector<std::unique_ptr<Link>>& links) {
   for (const auto& link : links) {
     const Status closed = co_await link->Close();
@@ -83,7 +94,10 @@ Task<Status> Lib::LoadParents(std::vector<LoadedDescriptor>& links) {
 // What the disk is made of, leaf first, every kind known and every file found.
 Task<Status> Lib::LoadLinks(std::string_view path, OpenOptions options,
                             std::vector<LoadedDescriptor>& loaded) {
+  // An operation on snapshots that was cut is finished before its files are believed.
+  CO_TRY_STATUS(co_await FinishIntents(*this, FolderOf(path)));
   CO_TRY(LoadedDescriptor leaf, co_await Load(path, /*need_extents=*/false));
+  CO_TRY_STATUS(CheckNoCommit(leaf, options));
   loaded.push_back(std::move(leaf));
   if (!options.single_link) CO_TRY_STATUS(co_await LoadParents(loaded));
   for (LoadedDescriptor& link : loaded) {

@@ -26,9 +26,8 @@ uint32_t CrcOf(std::string_view bytes) {
 }
 
 Status CheckName(std::string_view name) {
-  const bool is_plain = std::all_of(name.begin(), name.end(), [](unsigned char c) {
-    return c >= 0x20 && c != '"' && c != 0x7f;
-  });
+  const bool is_plain = std::all_of(
+      name.begin(), name.end(), [](unsigned char c) { return c >= 0x20 && c != '"' && c != 0x7f; });
   if (is_plain && !name.empty()) return base::Ok();
   return Error(Code::kNameInvalid,
                fmt::format("intent: name \"{}\": is empty or has a quote or a control character",
@@ -115,8 +114,7 @@ class IntentReader {
     TRY(const std::optional<ContentMark> new_mark, ParseMark(TakeWord(rest), line));
     if (!new_mark || !Trim(rest).empty()) return BadLine(line);
     marks_.push_back(*new_mark);
-    intent_.replacements.push_back(
-        {.name = std::move(name), .old_mark = old_mark, .contents = {}});
+    intent_.replacements.push_back({.name = std::move(name), .old_mark = old_mark, .contents = {}});
     return base::Ok();
   }
 

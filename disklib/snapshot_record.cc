@@ -63,7 +63,7 @@ Task<Result<bool>> IsThatLink(Lib& lib, std::string_view path, std::string_view 
   if (!loaded) co_return loaded.error();
   const Result<std::string> parent =
       ResolveName(FolderOf(path), loaded->descriptor.parent_file_name_hint);
-  co_return parent && *parent == parent_path;
+  co_return parent&&* parent == parent_path;
 }
 
 Status CheckUnheld(Lib& lib, std::string_view path, uint64_t id) {
@@ -104,6 +104,9 @@ Task<Status> FinishIntent(Lib& lib, std::string_view path, const SnapshotIntent*
   }
   CO_TRY_STATUS(co_await lib.backend().SyncNames());
   CO_TRY_STATUS(co_await RemoveIfThere(lib.backend(), path));
+  // A cut may have met the intent while it was being replaced.
+  const std::string replacement_path = ReplacementPath(path);
+  CO_TRY_STATUS(co_await RemoveIfThere(lib.backend(), replacement_path));
   CO_TRY_STATUS(co_await lib.backend().SyncNames());
   co_return base::Ok();
 }
@@ -117,8 +120,8 @@ Task<Result<bool>> TakeGuards(Lib& lib, std::string_view intent_path, const Snap
     Result<std::unique_ptr<Object>> object =
         co_await lib.backend().Open(path, fss::OpenMode::kExclusiveDisk);
     if (!object && object.error().code() == Code::kNotFound) continue;
-    if (!object && (object.error().code() == Code::kBusy ||
-                    object.error().code() == Code::kLockHeld)) {
+    if (!object &&
+        (object.error().code() == Code::kBusy || object.error().code() == Code::kLockHeld)) {
       co_return false;
     }
     if (!object) co_return object.error();
@@ -134,9 +137,9 @@ Task<Status> FinishFound(Lib& lib, std::string_view path) {
   CO_TRY(const SnapshotIntent intent, co_await LoadIntent(lib.backend(), path));
   if (lib.backend().read_only()) {
     if (intent.replacements.empty()) co_return base::Ok();
-    co_return Error(Code::kReadOnly,
-                    fmt::format("finish {}: a change was cut, and the datastore is read-only",
-                                path));
+    co_return Error(
+        Code::kReadOnly,
+        fmt::format("finish {}: a change was cut, and the datastore is read-only", path));
   }
   std::vector<std::unique_ptr<Object>> taken;
   const Result<bool> is_ours = co_await TakeGuards(lib, path, &intent, taken);
@@ -206,6 +209,7 @@ Task<Status> SnapshotRecord::Begin(std::vector<IntentRemoval>& links) {
                                              "use: it is finished when the disk is free",
                                              path_));
   }
+  has_begun_ = true;
   SnapshotIntent intent{.guards = {}, .replacements = {}, .removals = links};
   CO_TRY_STATUS(co_await Note(intent));
   co_return base::Ok();
@@ -228,13 +232,22 @@ Task<Status> SnapshotRecord::Commit(std::vector<FileChange>& changes,
                                     std::vector<IntentRemoval>& links) {
   SnapshotIntent rest{.guards = guards_, .replacements = {}, .removals = links};
   MakeRelative(FolderOf(path_), rest);
+  CO_TRY(const std::string rest_text, WriteIntent(rest));
+  std::vector<ObjectReplacement> replacements = {{path_, rest_text}};
+  for (const FileChange& change : changes) replacements.push_back({change.path, change.new_text});
+  const Status replaced = co_await lib_->backend().ReplaceTogether(replacements);
+  if (replaced) co_return base::Ok();
+  const Code code = replaced.error().code();
+  if (code != Code::kUnsupported && code != Code::kTooLarge) co_return replaced;
   CO_TRY_STATUS(co_await CommitByIntent(changes, rest));
   co_return base::Ok();
 }
 
 Task<Status> SnapshotRecord::Finish() {
+  if (!has_begun_) co_return base::Ok();
   CO_TRY(const SnapshotIntent intent, co_await LoadIntent(lib_->backend(), path_));
   CO_TRY_STATUS(co_await FinishIntent(*lib_, path_, &intent));
+  has_begun_ = false;
   co_return base::Ok();
 }
 

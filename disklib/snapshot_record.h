@@ -17,6 +17,10 @@
 
 namespace disklib {
 
+// The key of a parent's descriptor while a child is committed into it: the child's name. The link
+// alone may hold half of something else then; the child still reads right.
+inline constexpr std::string_view kCommittingKey = "ddb.strata.committing";
+
 // A file and the text it gets.
 struct FileChange {
   std::string path;
@@ -43,8 +47,8 @@ class SnapshotRecord {
                                   std::vector<IntentRemoval>& links);
 
   // Does what is noted and forgets it: contents that are still to be written, links that go.
-  // Called at the end whatever happened before. Errors: kBusy naming a holder, kStale (a file was
-  // changed by somebody else), kIo.
+  // Called at the end whatever happened before; without a Begin there is nothing to do. Errors:
+  // kBusy naming a holder, kStale (a file was changed by somebody else), kIo.
   base::Task<base::Status> Finish();
 
  private:
@@ -58,6 +62,7 @@ class SnapshotRecord {
   std::string path_;  // of the intent
   Lib::PathHold hold_;
   std::vector<std::string> guards_;
+  bool has_begun_ = false;  // the intent is this operation's
 };
 
 // The names of a link's files as an intent lists them: extents, and what a cut may have left.

@@ -156,8 +156,8 @@ Task<Status> FindVmx(Lib& lib, VmState& vm, std::string_view base_path) {
 Task<Status> LoadVmsd(Lib& lib, VmState& vm, std::string_view record_owner) {
   vm.vmsd_path = record_owner.substr(0, record_owner.rfind('.'));
   vm.vmsd_path += kVmsdSuffix;
-  Result<std::string> text = co_await ReadObject(lib.backend(), vm.vmsd_path,
-                                                 Dictionary::kBytesMax);
+  Result<std::string> text =
+      co_await ReadObject(lib.backend(), vm.vmsd_path, Dictionary::kBytesMax);
   if (!text && text.error().code() == Code::kNotFound) co_return base::Ok();
   if (!text) co_return text.error();
   Result<SnapshotList> list = ParseSnapshotList(*text);
@@ -209,7 +209,7 @@ Task<Status> LoadLinkTree(Lib& lib, std::string_view folder, LinkTree& tree) {
   }
   for (const std::string& name : names) {
     const TreeLink* link = tree.Find(JoinPath(folder, name));
-    for (size_t depth = 0; link != nullptr && depth < kTreeLinksMax; ++depth) {
+    for (size_t depth = 0; link != nullptr && depth < kChainLinksMax; ++depth) {
       const std::string parent_path = link->parent_path;
       if (parent_path.empty()) break;
       if (tree.Find(parent_path) == nullptr) {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "disklib/chain.h"
+
 namespace disklib {
 namespace {
 
@@ -48,7 +50,7 @@ TEST(LinkTree, NamesWhatIsWrongWithAChain) {
   EXPECT_NE(tree.ChainOf("c.vmdk").error().message().find("gone.vmdk"), std::string::npos);
   Add(tree, "l.vmdk", "");
   std::string below = "l.vmdk";
-  for (uint32_t i = 1; i <= kTreeLinksMax; ++i) {
+  for (uint32_t i = 1; i <= kChainLinksMax; ++i) {
     const std::string path = NumberedLinkPath("l.vmdk", i);
     EXPECT_TRUE(tree.ChainOf(below)) << i;
     Add(tree, path, below);

@@ -8,12 +8,12 @@ namespace {
 using base::Code;
 
 SnapshotIntent Example() {
-  return {.guards = {"vm-flat.vmdk"},
-          .replacements = {{.name = "vm.vmx", .old_mark = MarkOf("old\n"), .contents = "new\n"},
-                           {.name = "vm.vmsd", .old_mark = std::nullopt, .contents = "a"}},
-          .removals = {{.name = "vm-000002.vmdk",
-                        .parent = "vm.vmdk",
-                        .files = {"vm-000002-sesparse.vmdk"}}}};
+  return {
+      .guards = {"vm-flat.vmdk"},
+      .replacements = {{.name = "vm.vmx", .old_mark = MarkOf("old\n"), .contents = "new\n"},
+                       {.name = "vm.vmsd", .old_mark = std::nullopt, .contents = "a"}},
+      .removals = {
+          {.name = "vm-000002.vmdk", .parent = "vm.vmdk", .files = {"vm-000002-sesparse.vmdk"}}}};
 }
 
 constexpr std::string_view kText =

@@ -1,0 +1,87 @@
+#include "disklib/rebase.h"
+
+#include "tests/disklib/snapshot_support.h"
+
+namespace disklib {
+namespace {
+
+using base::Code;
+
+constexpr uint64_t kTestDiskBytes = 2 * kMebi;
+
+// vm.vmdk with a child, and other.vmdk, a copy of the base that may differ.
+struct RebaseBench : SnapshotBench {
+  RebaseBench() {
+    stand.Create("vm.vmdk", kTestDiskBytes);
+    stand.Create("other.vmdk", kTestDiskBytes);
+    stand.Write("vm.vmdk", 0, Pattern(1, 64 * 1024));
+    stand.Write("other.vmdk", 0, Pattern(1, 64 * 1024));
+    stand.Take("s");
+    stand.Write("vm-000001.vmdk", 8192, Pattern(2, 4096));
+  }
+
+  base::Result<RebaseResult> Rebase(RebaseMode mode, std::string_view onto = "other.vmdk") {
+    return stand.Run(
+        RebaseLink(stand.lib(), "vm-000001.vmdk", {.new_parent = onto, .mode = mode}, nullptr));
+  }
+
+  std::string Parent() {
+    return ParseDescriptor(stand.Load("vm-000001.vmdk"))->parent_file_name_hint;
+  }
+};
+
+TEST(RebaseLink, ChangesThePointerWhereBothParentsHoldTheSame) {
+  RebaseBench bench;
+  const Content content = bench.stand.ContentOf("vm-000001.vmdk");
+  const auto rebased = bench.Rebase(RebaseMode::kProve);
+  ASSERT_TRUE(rebased) << rebased.error().message();
+  EXPECT_FALSE(rebased->was_proven_by_id);
+  EXPECT_EQ(bench.Parent(), "other.vmdk");
+  EXPECT_EQ(bench.stand.ContentOf("vm-000001.vmdk"), content);
+  EXPECT_TRUE(bench.Rebase(RebaseMode::kProve)->was_proven_by_id) << "run again";
+}
+
+TEST(RebaseLink, RefusesAParentThatDiffersAndNamesTheByte) {
+  RebaseBench bench;
+  bench.stand.Write("other.vmdk", kMebi, Pattern(3, 512));
+  const auto refused = bench.Rebase(RebaseMode::kProve);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), Code::kMiscompare);
+  EXPECT_NE(refused.error().message().find("differ at byte 1048576"), std::string::npos);
+  EXPECT_EQ(bench.Parent(), "vm.vmdk");
+}
+
+TEST(RebaseLink, CopiesTheDifference) {
+  RebaseBench bench;
+  bench.stand.Write("other.vmdk", 4096, Pattern(3, 16 * 1024));
+  bench.stand.Write("other.vmdk", kMebi + 512, Pattern(4, 512));
+  const Content content = bench.stand.ContentOf("vm-000001.vmdk");
+  const auto rebased = bench.Rebase(RebaseMode::kCopy);
+  ASSERT_TRUE(rebased) << rebased.error().message();
+  EXPECT_GE(rebased->copied_bytes, 12u * 1024);
+  EXPECT_LT(rebased->copied_bytes, 20u * 1024);
+  EXPECT_EQ(bench.Parent(), "other.vmdk");
+  EXPECT_EQ(bench.stand.ContentOf("vm-000001.vmdk"), content);
+}
+
+TEST(RebaseLink, ReadsTheNewParentWhenForced) {
+  RebaseBench bench;
+  bench.stand.Write("other.vmdk", kMebi, Pattern(3, 512));
+  Content content = bench.stand.ContentOf("other.vmdk");
+  const Content own = Pattern(2, 4096);
+  std::copy(own.begin(), own.end(), content.begin() + 8192);
+  ASSERT_TRUE(bench.Rebase(RebaseMode::kForce));
+  EXPECT_EQ(bench.stand.ContentOf("vm-000001.vmdk"), content);
+}
+
+TEST(RebaseLink, RefusesCyclesAndBases) {
+  RebaseBench bench;
+  bench.stand.Take("t");
+  EXPECT_EQ(bench.Rebase(RebaseMode::kForce, "vm-000002.vmdk").error().code(), Code::kLoop);
+  const auto base = bench.stand.Run(
+      RebaseLink(bench.stand.lib(), "vm.vmdk", {.new_parent = "other.vmdk"}, nullptr));
+  EXPECT_EQ(base.error().code(), Code::kUnsupported);
+}
+
+}  // namespace
+}  // namespace disklib
