@@ -220,6 +220,7 @@ std::string SweepCuts(const Case& test, bool replaces_together, Plants plants) {
   options.all_subsets_max = 3;
   options.samples = 4;
   options.torn_samples = 1;
+  options.prefix_step = test.has_vm ? 4 : 1;
   const auto result = fss::SweepCrashFiles(
       files, options, [&](base::SimExecutor&, fss::MemoryFileSystem& left, const base::CrashCase&) {
         left.set_replaces_contents(replaces_together);
@@ -257,7 +258,7 @@ TEST_P(SnapshotSweep, SurvivesOneFailureAtEveryCall) {
     if (wrong.empty() && files.lookups_held() != 0) wrong = "lookups were not given back";
     return wrong;
   };
-  const fss::FailureSweepResult result = fss::SweepFailures(round, /*step=*/3);
+  const fss::FailureSweepResult result = fss::SweepFailures(round, test.has_vm ? 13 : 3);
   EXPECT_TRUE(result.ok()) << test.name << ": " << result.failure;
 }
 
