@@ -42,7 +42,8 @@ class GrainSpace {
   // Takes sectors off the tail, for tables of formats that append them. Error kNoSpace.
   base::Result<SectorRun> TakeTail(uint64_t sector_count);
 
-  // Whole grains that nobody refers to, and that no write in flight can reach any more.
+  // Whole grains that nobody refers to, and that no write in flight can reach any more. A run of
+  // which a part is free already stays as it is.
   void GiveBack(SectorRun run);
 
   // Takes the free grains that cover the whole aligned units which `run` touches and which are free
@@ -60,6 +61,7 @@ class GrainSpace {
  private:
   using Runs = std::map<uint64_t, uint64_t>;  // first sector to count
 
+  bool IsAnyFree(SectorRun run) const;
   SectorRun CutFront(Runs::iterator run, uint64_t sector_count);
   Runs::iterator FindRun(uint64_t sector_count);
 

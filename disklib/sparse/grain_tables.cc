@@ -46,6 +46,7 @@ Task<Status> GrainTables::LoadDirectory() {
     CO_TRY_STATUS(co_await LoadDirectoryCopy(copy));
     CO_TRY_STATUS(CheckTablesApart(copy));
   }
+  format_.UseDirectory(directories_[format_.layout().copy_to_read]);
   co_return base::Ok();
 }
 

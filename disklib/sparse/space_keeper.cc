@@ -72,34 +72,49 @@ void SpaceKeeper::GiveBack(SectorRun run) {
   space_.GiveBack(run);
 }
 
-// Makes room up to `end_sector` and some ahead; what is needed is tried alone when all is too much.
+// Makes room up to `end_sector` and some ahead. What describes the grains comes first: without it
+// they are of no use. When the volume is full, `is_needed` is content with that: the write itself
+// takes the blocks of its grains, or is told that there are none.
 Task<Status> SpaceKeeper::Grow(uint64_t end_sector, bool is_needed) {
   co_await growth_lock_.Acquire();
   const base::LockGuard guard(growth_lock_);
   if (end_sector <= ready_sector_) co_return base::Ok();
   const uint64_t ahead_sector =
       std::min(space_.tail_sector() + kAheadBytes / kSectorBytes, format_.layout().end_sector);
-  const uint64_t target_sector = std::max(end_sector, ahead_sector);
-  Status grown = co_await AllocateGrains(target_sector, /*with_grains=*/true);
-  uint64_t ready_sector = target_sector;
+  uint64_t target_sector = std::max(end_sector, has_growth_failed_ ? 0 : ahead_sector);
+  Status grown = co_await AllocateDescription(target_sector);
   if (!grown && grown.error().code() == Code::kNoSpace && is_needed) {
-    // The write itself takes the blocks of its grains, or is told that there are none.
-    has_growth_failed_ = true;
-    grown = co_await AllocateGrains(end_sector, /*with_grains=*/false);
-    ready_sector = end_sector;
+    target_sector = end_sector;
+    grown = co_await AllocateDescription(end_sector);
   }
   if (!grown) co_return grown;
-  ready_sector_ = std::max(ready_sector_, ready_sector);
+  while (grown && ready_sector_ < target_sector) {
+    const uint64_t step_sectors =
+        std::min(kGrowthStepBytes / kSectorBytes, target_sector - ready_sector_);
+    grown = co_await AllocateRange({ready_sector_ * kSectorBytes, step_sectors * kSectorBytes});
+    if (grown) ready_sector_ += step_sectors;
+  }
+  if (grown || grown.error().code() != Code::kNoSpace || !is_needed) co_return grown;
+  has_growth_failed_ = true;
+  ready_sector_ = std::max(ready_sector_, end_sector);
   co_return base::Ok();
 }
 
-Task<Status> SpaceKeeper::AllocateGrains(uint64_t end_sector, bool with_grains) {
-  const SectorRun run{ready_sector_, end_sector - ready_sector_};
+Task<Status> SpaceKeeper::AllocateDescription(uint64_t end_sector) {
   std::vector<ByteRange> ranges;
-  format_.AppendAhead(run, ranges);
-  if (with_grains) ranges.push_back({run.first_sector * kSectorBytes, run.count * kSectorBytes});
+  format_.AppendAhead({ready_sector_, end_sector - ready_sector_}, ranges);
   for (const ByteRange range : ranges) CO_TRY_STATUS(co_await AllocateRange(range));
   co_return base::Ok();
+}
+
+// What was allocated ahead goes back to the volume, for something that is needed now.
+Task<void> SpaceKeeper::ReleaseAhead() {
+  co_await growth_lock_.Acquire();
+  const base::LockGuard guard(growth_lock_);
+  has_growth_failed_ = true;
+  const uint64_t end_sector = ready_sector_;
+  ready_sector_ = std::min(ready_sector_, space_.tail_sector());
+  co_await PunchBytes(ready_sector_ * kSectorBytes, end_sector * kSectorBytes);
 }
 
 // File systems that cannot allocate ahead do it when a write comes.
@@ -125,8 +140,14 @@ Task<void> SpaceKeeper::GrowAhead() {
   is_growing_ = false;
 }
 
-Task<Result<GrainTables::Numbers>> SpaceKeeper::TakeTables() {
+Task<Result<GrainTables::Numbers>> SpaceKeeper::TakeTables(uint64_t index) {
+  const GrainLayout& layout = format_.layout();
   GrainTables::Numbers numbers{};
+  for (uint32_t copy = 0; copy < layout.copy_count; ++copy) {
+    const uint64_t entry_bytes = index * layout.directory_entry_bytes;
+    const uint64_t sector = layout.directory_sectors[copy] + entry_bytes / kSectorBytes;
+    CO_TRY_STATUS(co_await AllocateDescribed({sector * kSectorBytes, kSectorBytes}));
+  }
   for (uint32_t copy = 0; copy < format_.layout().copy_count; ++copy) {
     const Result<uint32_t> table = co_await TakeTable();
     if (!table) {
@@ -160,6 +181,26 @@ Task<Result<uint32_t>> SpaceKeeper::TakeTable() {
   co_return table;
 }
 
+// Room for the next tables, or for one when there is no more.
+Task<Status> SpaceKeeper::AllocateTables(uint64_t first_sector) {
+  const uint64_t offset_bytes = first_sector * kSectorBytes;
+  Status allocated = co_await AllocateRange({offset_bytes, kTablesAheadBytes});
+  if (allocated) {
+    tables_ready_sector_ = first_sector + kTablesAheadBytes / kSectorBytes;
+    co_return base::Ok();
+  }
+  if (allocated.error().code() != Code::kNoSpace) co_return allocated;
+  co_return co_await AllocateDescribed({offset_bytes, format_.layout().table_bytes()});
+}
+
+// Room for what must be there before a grain is of use, from what was allocated ahead if need be.
+Task<Status> SpaceKeeper::AllocateDescribed(ByteRange range) {
+  const Status allocated = co_await AllocateRange(range);
+  if (allocated || allocated.error().code() != Code::kNoSpace) co_return allocated;
+  co_await ReleaseAhead();
+  co_return co_await AllocateRange(range);
+}
+
 // Makes room for a table and sees to it that it reads as zeros. Most lie in a hole or were
 // allocated ahead: reading that is cheap, writing 32 KiB of zeros for one entry is not.
 Task<Status> SpaceKeeper::PrepareTable(uint32_t table) {
@@ -170,15 +211,7 @@ Task<Status> SpaceKeeper::PrepareTable(uint32_t table) {
     CO_TRY_STATUS(co_await Grow(end_sector, /*is_needed=*/true));
   }
   if (layout.has_table_area && end_sector > tables_ready_sector_) {
-    const uint64_t offset_bytes = first_sector * kSectorBytes;
-    Status allocated = co_await AllocateRange({offset_bytes, kTablesAheadBytes});
-    if (!allocated && allocated.error().code() == Code::kNoSpace) {
-      allocated = co_await AllocateRange({offset_bytes, layout.table_bytes()});
-      if (!allocated) co_return allocated;
-    } else {
-      if (!allocated) co_return allocated;
-      tables_ready_sector_ = first_sector + kTablesAheadBytes / kSectorBytes;
-    }
+    CO_TRY_STATUS(co_await AllocateTables(first_sector));
   }
   std::vector<std::byte> bytes(layout.table_bytes());
   CO_TRY_STATUS(co_await ReadRange(object_, first_sector * kSectorBytes, bytes));
@@ -227,12 +260,17 @@ std::vector<SectorRun> SpaceKeeper::FinishSync(bool is_done) {
 }
 
 Task<void> SpaceKeeper::Punch(SectorRun run) {
-  const uint64_t begin_bytes = base::RoundUp(run.first_sector * kSectorBytes, kPunchBytes);
-  const uint64_t end_bytes = base::RoundDown(run.end_sector() * kSectorBytes, kPunchBytes);
-  // Space that cannot be given back is still used again.
+  co_await PunchBytes(base::RoundUp(run.first_sector * kSectorBytes, kPunchBytes),
+                      base::RoundDown(run.end_sector() * kSectorBytes, kPunchBytes));
+  GiveBack(run);
+}
+
+// Gives space back to the volume. What cannot be given back is still used again.
+Task<void> SpaceKeeper::PunchBytes(uint64_t begin_bytes, uint64_t end_bytes) {
+  end_bytes = std::min(end_bytes, object_.size_bytes());
+  if (begin_bytes >= end_bytes) co_return;
   static_cast<void>(co_await object_.Allocate(fss::AllocateMode::kPunchHole, begin_bytes,
                                               end_bytes - begin_bytes));
-  GiveBack(run);
 }
 
 Task<void> SpaceKeeper::Stop() {
@@ -242,11 +280,8 @@ Task<void> SpaceKeeper::Stop() {
 
 Task<void> SpaceKeeper::Trim() {
   space_.PullTailBack();
-  const uint64_t begin_bytes = space_.tail_sector() * kSectorBytes;
-  const uint64_t end_bytes = std::min(ready_sector_ * kSectorBytes, object_.size_bytes());
-  if (ready_sector_ <= open_tail_sector_ || begin_bytes >= end_bytes) co_return;
-  static_cast<void>(co_await object_.Allocate(fss::AllocateMode::kPunchHole, begin_bytes,
-                                              end_bytes - begin_bytes));
+  if (ready_sector_ <= open_tail_sector_) co_return;
+  co_await PunchBytes(space_.tail_sector() * kSectorBytes, ready_sector_ * kSectorBytes);
 }
 
 bool SpaceKeeper::IsSearchQuick() const {

@@ -52,8 +52,9 @@ class SpaceKeeper {
   // Nothing ever referred to the run; no write to it is in flight.
   void GiveBack(SectorRun run);
 
-  // A table for each copy, never used and full of zeros in the file. Errors: as Take.
-  base::Task<base::Result<GrainTables::Numbers>> TakeTables();
+  // A table for each copy, never used and full of zeros in the file, for the `index`th entry of the
+  // directory. Errors: as Take.
+  base::Task<base::Result<GrainTables::Numbers>> TakeTables(uint64_t index);
 
   // Tables that came from TakeTables and were not used.
   void GiveBackTables(GrainTables::Numbers numbers);
@@ -80,6 +81,7 @@ class SpaceKeeper {
 
  private:
   static constexpr uint64_t kLowWaterBytes = kAheadBytes / 2;
+  static constexpr uint64_t kGrowthStepBytes = uint64_t{1} << 20;
   static constexpr uint64_t kTablesAheadBytes = 512 * 1024;
   static constexpr uint64_t kPunchBytes = uint64_t{1} << 20;
   static constexpr uint64_t kWindowGrainCount = uint64_t{1} << 27;  // 16 MiB of bits
@@ -87,12 +89,16 @@ class SpaceKeeper {
   static constexpr uint64_t kQuickSearchBytes = uint64_t{4} << 20;
 
   base::Task<base::Status> Grow(uint64_t end_sector, bool is_needed);
-  base::Task<base::Status> AllocateGrains(uint64_t end_sector, bool with_grains);
+  base::Task<base::Status> AllocateDescription(uint64_t end_sector);
+  base::Task<base::Status> AllocateTables(uint64_t first_sector);
+  base::Task<base::Status> AllocateDescribed(ByteRange range);
+  base::Task<void> ReleaseAhead();
   base::Task<void> GrowAhead();
   base::Task<base::Status> AllocateRange(ByteRange range);
   base::Task<base::Result<uint32_t>> TakeTable();
   base::Task<base::Status> PrepareTable(uint32_t table);
   base::Task<void> Punch(SectorRun run);
+  base::Task<void> PunchBytes(uint64_t begin_bytes, uint64_t end_bytes);
 
   base::Task<void> Search();
   base::Task<base::Status> SearchWindow(uint64_t first_grain, uint64_t end_grain);

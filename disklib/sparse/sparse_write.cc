@@ -143,7 +143,7 @@ Task<Result<GrainTable*>> SparseFile::EnsureTable(uint64_t index) {
     co_await table_lock_.Acquire();
     const base::LockGuard guard(table_lock_);
     if (!tables_->HasTable(index)) {
-      const Result<GrainTables::Numbers> numbers = co_await keeper_.TakeTables();
+      const Result<GrainTables::Numbers> numbers = co_await keeper_.TakeTables(index);
       if (!numbers) co_return numbers.error().Within(fmt::format("write {}", path_));
       tables_->Add(index, *numbers);
       pending_.has_new_tables = true;

@@ -146,6 +146,16 @@ class SparseBench {
     EXPECT_TRUE(Await(executor, object->Close()));
   }
 
+  void Grow(uint64_t size_bytes) {
+    const auto object = OpenFile();
+    const base::Status grown = Await(executor, GrowSeSparse(*object, size_bytes));
+    EXPECT_TRUE(grown) << grown.error().message();
+    EXPECT_TRUE(Await(executor, object->Close()));
+    size_bytes_ = size_bytes;
+  }
+
+  uint64_t file_bytes() { return Await(executor, files.GetAttributes(inode_))->size_bytes; }
+
   uint64_t allocated_bytes() {
     return Await(executor, files.GetAttributes(inode_))->allocated_bytes;
   }
