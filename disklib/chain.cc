@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "disklib/descriptor_edit.h"
+#include "disklib/descriptor_text.h"
 #include "fs/base/log.h"
 
 namespace disklib {
@@ -180,9 +181,8 @@ Task<Status> Chain::MarkContent() {
 }
 
 Task<Status> Chain::ChangeContentId() {
-  CO_TRY(const std::string old_text,
-         co_await ReadObject(backend_, top().path(), kDescriptorReadBytesMax));
-  DescriptorEdit edit(old_text);
+  CO_TRY(const DescriptorText old, co_await ReadDescriptorAt(backend_, top().path()));
+  DescriptorEdit edit(old.text);
   edit.SetContentId(DrawContentId(executor_.random()), executor_.random());
   if (!top().descriptor().change_track_path.empty()) {
     base::LogWarn("disklib", "change tracking ends, its file would miss writes disk={}", name());
@@ -195,6 +195,13 @@ Task<Status> Chain::ChangeContentId() {
 
 Task<Status> Chain::StoreDescriptor(std::string_view text) {
   CO_TRY(Descriptor descriptor, ParseDescriptor(text));
+  if (top().embedded().room_bytes > 0) {
+    Object* const file = top().extents().front()->grain_object();
+    if (file == nullptr) co_return Error(Code::kReadOnly, fmt::format("disk {}", name()));
+    CO_TRY_STATUS(co_await StoreEmbeddedDescriptor(*file, top().embedded(), text));
+    top().SetDescriptor(top().object_id(), std::move(descriptor));
+    co_return base::Ok();
+  }
   CO_TRY(const ObjectInfo info, co_await backend_.ReplaceContents(top().path(), text));
   const uint64_t old_id = top().object_id();
   top().SetDescriptor(info.id, std::move(descriptor));

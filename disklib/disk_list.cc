@@ -7,6 +7,7 @@
 
 #include "disklib/descriptor.h"
 #include "disklib/descriptor_lines.h"
+#include "disklib/descriptor_text.h"
 #include "disklib/names.h"
 #include "disklib/object_backend.h"
 #include "disklib/vm_folder/vmsd.h"
@@ -114,7 +115,9 @@ DiskLister::Known DiskLister::Examine(std::string_view name, std::string_view te
     known.parent_name = NameInFolder(descriptor->parent_file_name_hint);
   }
   known.capacity_bytes = descriptor->capacity_sectors() * kSectorBytes;
-  for (ExtentLine& extent : descriptor->extents) known.names.push_back(std::move(extent.file_name));
+  for (ExtentLine& extent : descriptor->extents) {
+    if (extent.file_name != name) known.names.push_back(std::move(extent.file_name));
+  }
   return known;
 }
 
@@ -134,12 +137,21 @@ void DiskLister::Note(const std::string& name, fss::InodeNumber inode, std::stri
   }
 }
 
-Task<Status> DiskLister::ReadText(fss::InodeNumber inode, std::string& text) {
+// Of a large file only a descriptor inside counts; `text` stays empty without one.
+Task<Status> DiskLister::ReadText(fss::InodeNumber inode, std::string_view name,
+                                  uint64_t size_bytes, std::string& text) {
+  const bool is_large = size_bytes > kListedBytesMax;
+  if (size_bytes == 0 || (is_large && !EndsWithIgnoringCase(name, kDescriptorSuffix))) {
+    co_return base::Ok();
+  }
   CO_TRY(const std::unique_ptr<fss::File> file,
          co_await file_system_.Open(inode, fss::OpenMode::kRead));
-  const Status read = co_await ReadWhole(*file, text);
+  Result<DescriptorText> read = co_await ReadDescriptorText(*file);
   const Status closed = co_await file->Close();
-  co_return read ? closed : read;
+  if (!closed) co_return closed;
+  if (!read && read.error().code() == Code::kIo) co_return read.error();
+  if (read && (!is_large || read->embedded.room_bytes > 0)) text = std::move(read->text);
+  co_return base::Ok();
 }
 
 // What is known of one name, read anew if it has changed; null when it is too large.
@@ -155,9 +167,8 @@ Task<Result<const DiskLister::Known*>> DiskLister::Look(fss::InodeNumber folder,
     file_system_.Forget(inode, 1);
     co_return &found->second;
   }
-  std::string text(attributes.size_bytes > kListedBytesMax ? 0 : attributes.size_bytes, '\0');
-  Status read = base::Ok();
-  if (!text.empty()) read = co_await ReadText(inode, text);
+  std::string text;
+  const Status read = co_await ReadText(inode, name, attributes.size_bytes, text);
   file_system_.Forget(inode, 1);
   if (!read) co_return read.error();
   if (known_.size() >= kKnownMax) known_.clear();

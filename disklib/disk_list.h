@@ -1,10 +1,10 @@
 // `DiskLister`: which names in a folder are virtual disks. What fills devices/vdisks.
 //
-// A disk is a base descriptor: a small file whose name ends in ".vmdk", which parses, has no parent
-// in the folder and is not named as an extent by another descriptor there. Which link it stands on
-// now, and which are frozen, is found from the .vmx and .vmsd files (`folder_disks.h`). What was
-// parsed is remembered by inode, length and time of change. Thread rule: the executor of the file
-// system.
+// A disk is a base descriptor: a file whose name ends in ".vmdk", small or a hosted sparse one with
+// a descriptor inside, which parses, has no parent in the folder and is not named as an extent by
+// another descriptor there. Which link it stands on now, and which are frozen, is found from the
+// .vmx and .vmsd files (`folder_disks.h`). What was parsed is remembered by inode, length and time
+// of change. Thread rule: the executor of the file system.
 #pragma once
 
 #include <cstdint>
@@ -61,7 +61,8 @@ class DiskLister {
                    const Known& known, Findings& findings);
   base::Task<base::Result<const Known*>> Look(fss::InodeNumber folder, std::string_view name,
                                               fss::InodeNumber& inode);
-  base::Task<base::Status> ReadText(fss::InodeNumber inode, std::string& text);
+  base::Task<base::Status> ReadText(fss::InodeNumber inode, std::string_view name,
+                                    uint64_t size_bytes, std::string& text);
 
   fss::FileSystem& file_system_;
   std::unordered_map<fss::InodeNumber, Known> known_;

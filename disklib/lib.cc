@@ -23,21 +23,6 @@ bool IsFlat(ExtentType type) {
   return type == ExtentType::kFlat || type == ExtentType::kVmfs;
 }
 
-// Names what a binary file is that was given in place of a descriptor.
-Error ExplainBinary(std::string_view path, std::string_view bytes) {
-  std::string_view what = "not a disk descriptor";
-  Code code = Code::kNotRecognized;
-  if (bytes.starts_with("KDMV")) {
-    what = "a hosted sparse disk; these are not opened yet";
-    code = Code::kUnsupported;
-  } else if (bytes.starts_with("COWD")) {
-    what = "the data of a vmfsSparse delta, not its descriptor";
-  } else if (bytes.starts_with("\xbe\xba\xfe\xca")) {
-    what = "the data of a seSparse delta, not its descriptor";
-  }
-  return Error(code, fmt::format("open {}: {}", path, what));
-}
-
 Status CheckExtentKind(const ExtentLine& extent, std::string_view path) {
   const auto refuse = [&](std::string_view what) {
     return Error(Code::kUnsupported, fmt::format("open {}: its {} extent {} {}", path,
@@ -95,6 +80,12 @@ std::string RelationTo(const LoadedDescriptor& disk, std::string_view other_path
     }
   }
   return {};
+}
+
+// Whether a file that could not be read may still be a child.
+bool MayBeChild(Code code) {
+  return code != Code::kNotFound && code != Code::kNotRecognized && code != Code::kCorrupt &&
+         code != Code::kVersionUnsupported;
 }
 
 ExtentInfo DescribeExtent(const LoadedDescriptor& loaded, size_t index) {
@@ -196,17 +187,15 @@ Task<Result<LoadedDescriptor>> Lib::Load(std::string_view path, bool need_extent
   CO_TRY(const std::unique_ptr<Object> object,
          co_await backend_.Open(loaded.path, fss::OpenMode::kRead));
   loaded.info.id = object->inode();
-  const uint64_t size_bytes = object->size_bytes();
-  loaded.text.resize(std::min<uint64_t>(size_bytes, kDescriptorReadBytesMax));
-  const Status read = co_await ReadWhole(*object, loaded.text);
+  Result<DescriptorText> read = co_await ReadDescriptorText(*object);
   const Status closed = co_await object->Close();
-  if (!read) co_return read.error().Within(path);
+  if (!read) co_return read.error().Within(fmt::format("open {}", path));
   if (!closed) co_return closed.error().Within(path);
-  Result<Descriptor> parsed = size_bytes > kDescriptorReadBytesMax
-                                  ? Result<Descriptor>(Code::kNotRecognized)
-                                  : ParseDescriptor(loaded.text);
+  loaded.text = std::move(read->text);
+  loaded.embedded = read->embedded;
+  Result<Descriptor> parsed = ParseDescriptor(loaded.text);
   if (!parsed && parsed.error().code() == Code::kNotRecognized) {
-    co_return ExplainBinary(path, loaded.text);
+    parsed = ExplainNoDescriptor(loaded.text);
   }
   if (!parsed) co_return parsed.error().Within(fmt::format("open {}", path));
   loaded.descriptor = *std::move(parsed);
@@ -290,12 +279,10 @@ Task<Status> Lib::CheckAlone(LoadedDescriptor& loaded, std::string_view verb,
   for (const std::string& name : collector.names) {
     const std::string other = JoinPath(folder, name);
     if (other == loaded.path || other == except_child) continue;
-    const Result<std::string> text = co_await ReadObject(backend_, other, kDescriptorReadBytesMax);
-    if (!text && text.error().code() != Code::kTooLarge && text.error().code() != Code::kNotFound) {
-      co_return text.error();  // what cannot be read may be a child
-    }
-    if (!text) continue;
-    const Result<Descriptor> descriptor = ParseDescriptor(*text);
+    const Result<DescriptorText> read = co_await ReadDescriptorAt(backend_, other);
+    if (!read && MayBeChild(read.error().code())) co_return read.error();
+    if (!read) continue;
+    const Result<Descriptor> descriptor = ParseDescriptor(read->text);
     if (!descriptor) continue;
     const std::string relation = RelationTo(loaded, other, *descriptor);
     if (relation.empty()) continue;

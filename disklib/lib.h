@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "disklib/chain.h"
+#include "disklib/descriptor_text.h"
 #include "disklib/disk_info.h"
 #include "disklib/extent_places.h"
 #include "disklib/object_backend.h"
@@ -44,6 +45,7 @@ struct OpenOptions {
 struct LoadedDescriptor {
   std::string path;
   std::string text;
+  EmbeddedPlace embedded;  // where in the file the text stands, if not alone
   ObjectInfo info;
   Descriptor descriptor;
   std::vector<ExtentPlace> places;       // per extent

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "disklib/descriptor.h"
+#include "disklib/descriptor_text.h"
 #include "disklib/extent.h"
 #include "fs/base/block_device.h"
 #include "fs/base/result.h"
@@ -36,6 +37,11 @@ class Link {
 
   // The descriptor's file was replaced by one that says `descriptor`.
   void SetDescriptor(uint64_t object_id, Descriptor descriptor);
+
+  // Where the descriptor stands inside the file of the first extent, if it does.
+  const EmbeddedPlace& embedded() const { return embedded_; }
+
+  void SetEmbedded(EmbeddedPlace embedded) { embedded_ = embedded; }
 
   // The last extent is longer now, and `added` stand behind it; their files exist.
   void Grow(uint64_t last_extent_bytes, std::vector<std::unique_ptr<Extent>> added);
@@ -97,6 +103,7 @@ class Link {
   std::string path_;
   uint64_t object_id_;
   Descriptor descriptor_;
+  EmbeddedPlace embedded_;
   std::vector<std::unique_ptr<Extent>> extents_;
   std::vector<uint64_t> starts_bytes_;  // of each extent
   uint64_t size_bytes_ = 0;

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "disklib/children.h"
 #include "disklib/lib.h"
 #include "disklib/names.h"
 #include "disklib/snapshot_record.h"
@@ -63,6 +64,19 @@ Status CheckNoCommit(const LoadedDescriptor& loaded, const OpenOptions& options)
                fmt::format("open {}: {} is being committed into it, and that was cut: run it again "
                            "first",
                            loaded.path, *child));
+}
+
+// Linked clones in other folders are known by their parent's registry.
+Task<Status> CheckNoClones(ObjectBackend& backend, std::string_view path,
+                           std::string_view except_child) {
+  CO_TRY(const std::vector<std::string> clones, co_await LivingChildren(backend, path));
+  for (const std::string& clone : clones) {
+    if (clone == except_child) continue;
+    co_return Error(
+        Code::kUnsupported,
+        fmt::format("open {} for writing: the linked clone {} stands on it", path, clone));
+  }
+  co_return base::Ok();
 }
 
 Task<Status> CloseAll(std::vector<std::unique_ptr<Link>>& links) {
@@ -141,6 +155,7 @@ Task<Status> Lib::OpenLinks(std::vector<LoadedDescriptor>& loaded, bool writable
     }
     links.push_back(std::make_unique<Link>(loaded[i].path, loaded[i].info.id,
                                            std::move(loaded[i].descriptor), std::move(extents)));
+    links.back()->SetEmbedded(loaded[i].embedded);
   }
   co_return base::Ok();
 }
@@ -158,6 +173,7 @@ Task<Result<std::unique_ptr<Chain>>> Lib::Open(std::string_view path, OpenOption
   CO_TRY_STATUS(co_await LoadLinks(path, options, loaded));
   if (options.writable) {
     CO_TRY_STATUS(co_await CheckAlone(loaded[0], "open for writing", options.except_child));
+    CO_TRY_STATUS(co_await CheckNoClones(backend_, loaded[0].path, options.except_child));
   }
   OpenDisks::Claim claim;
   OpenDisks::Claim parents_claim;

@@ -3,8 +3,8 @@
 // Metadata calls run on the executor's helper thread, data through its ring. Every looked-up inode
 // holds one O_PATH descriptor, so the number of inodes in use is bounded by RLIMIT_NOFILE; the
 // driver stays within the file system the folder lies on. Inode numbers are the host's where they
-// fit in 32 bits (so that several volumes share one mount), else numbers of our own. Opens for disks
-// take QEMU's locks (`disk_locks.h`), other opens none.
+// fit in 32 bits (so that several volumes share one mount), else numbers of our own. Opens for
+// disks take QEMU's locks (`disk_locks.h`), other opens none.
 // Thread rule: the executor's thread. Place in the stack: a driver of the file-system switch.
 #pragma once
 

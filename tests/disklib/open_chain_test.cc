@@ -1,7 +1,7 @@
 // Opening whole chains: which links, in which order, and what refuses them.
 #include <cstring>
 
-#include "fs/base/checked.h"
+#include "disklib/children.h"
 #include "tests/disklib/support.h"
 
 namespace disklib {
@@ -169,6 +169,18 @@ TEST_F(OpenChain, OpensAParentForWritingOnlyForTheNamedChild) {
   auto opened = bench.Run(bench.lib.Open("base.vmdk", options));
   ASSERT_TRUE(opened) << opened.error().message();
   ASSERT_TRUE(bench.Run((*opened)->Close()));
+}
+
+TEST_F(OpenChain, KeepsAParentWhoseLinkedCloneLiesInAnotherFolder) {
+  const auto made = bench.Run(bench.files.MakeDirectory(bench.files.root(), "clones", {}));
+  ASSERT_TRUE(made);
+  bench.files.Forget(made->inode, 1);
+  bench.Store("clones/x.vmdk",
+              TextOf({.parent_id = "a1", .hint = "../base.vmdk", .extents = "RW 8 ZERO\n"}));
+  ASSERT_TRUE(bench.Run(RegisterChild(bench.backend, "base.vmdk", "clones/x.vmdk")));
+  const base::Error error = ErrorOf("base.vmdk", true);
+  EXPECT_EQ(error.code(), Code::kUnsupported);
+  EXPECT_NE(error.message().find("clones/x.vmdk"), std::string::npos);
 }
 
 }  // namespace

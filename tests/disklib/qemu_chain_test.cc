@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "disklib/names.h"
 #include "disklib/new_link.h"
 #include "tests/disklib/qemu_support.h"
 
@@ -26,23 +27,27 @@ class OpenInQemu {
     const std::string line =
         fmt::format("cd {} && qemu-io {} -f vmdk {} >qemu-io.txt 2>&1", folder, options, image);
     pipe_ = popen(line.c_str(), "w");
-    const int file = open((folder + "/" + image).c_str(), O_RDONLY | O_CLOEXEC);
+    // The data file is opened last.
+    const std::string data = folder + "/" + FlatExtentName(image);
+    const int file = open(data.c_str(), O_RDONLY | O_CLOEXEC);
     for (int i = 0; i < 500 && !IsLocked(file); ++i) {
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
     }
     EXPECT_TRUE(IsLocked(file));
     close(file);
+    // What was locked is checked, and may be let go again, before the image is used.
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
   }
 
   ~OpenInQemu() { pclose(pipe_); }
 
  private:
-  // Whether anybody says that he reads it.
+  // Whether anybody says that nobody else may resize it: the last byte that is locked.
   static bool IsLocked(int file) {
     struct flock lock {};
 
     lock.l_type = F_WRLCK;
-    lock.l_start = 100;
+    lock.l_start = 203;
     lock.l_len = 1;
     return fcntl(file, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
   }
