@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "disklib/chain_info.h"
+#include "disklib/delete_chain.h"
 #include "disklib/new_link.h"
 #include "disklib/operations.h"
 
@@ -58,10 +60,33 @@ Task<Result<Json>> Create(DiskCall& call) {
   co_return Json::object();
 }
 
+Json ToJson(const disklib::LinkUsage& link) {
+  Json json = Json::object();
+  json["path"] = link.path;
+  json["create_type"] = link.kind;
+  json["capacity_bytes"] = link.capacity_bytes;
+  json["allocated_bytes"] = link.allocated_bytes;
+  json["data_bytes"] = link.data_bytes;
+  json["zero_bytes"] = link.zero_bytes;
+  json["unique_bytes"] = link.unique_bytes;
+  json["delete_needs_bytes"] = link.delete_needs_bytes;
+  json["delete_frees_bytes"] = link.delete_frees_bytes;
+  return json;
+}
+
+// What the links of a chain hold, where the chain opens: a broken one is described all the same.
 Task<Result<Json>> Info(DiskCall& call) {
   CO_TRY(const std::string path, PathIn(call.request, "disk"));
   CO_TRY(const disklib::DiskInfo info, co_await call.lib.GetInfo(path));
-  co_return ToJson(info);
+  Json json = ToJson(info);
+  const Result<disklib::ChainInfo> chain = co_await disklib::GetChainInfo(call.lib, path);
+  if (!chain) json["chain_error"] = chain.error().message();
+  if (!chain) co_return json;
+  json["chain_allocated_bytes"] = chain->allocated_bytes;
+  json["chain_data_bytes"] = chain->data_bytes;
+  json["links"] = Json::array();
+  for (const disklib::LinkUsage& link : chain->links) json["links"].push_back(ToJson(link));
+  co_return json;
 }
 
 Task<Result<Json>> Rename(DiskCall& call) {
@@ -77,6 +102,14 @@ Task<Result<Json>> Delete(DiskCall& call) {
   co_return Json::object();
 }
 
+Task<Result<Json>> DeleteAll(DiskCall& call) {
+  CO_TRY(const std::string path, PathIn(call.request, "disk"));
+  CO_TRY(const disklib::DeleteChainResult result, co_await disklib::DeleteChain(call.lib, path));
+  Json json = Json::object();
+  json["deleted"] = result.deleted_paths;
+  co_return json;
+}
+
 Task<Result<Json>> Extend(DiskCall& call) {
   CO_TRY(const std::string path, PathIn(call.request, "disk"));
   CO_TRY(const WantedFormat format, FormatIn(call.request));
@@ -90,6 +123,7 @@ Task<Result<Json>> Extend(DiskCall& call) {
 constexpr std::array kVerbs = {
     DiskVerb{.name = "create", .run = Create},
     DiskVerb{.name = "delete", .run = Delete},
+    DiskVerb{.name = "delete-all", .run = DeleteAll},
     DiskVerb{.name = "extend", .run = Extend},
     DiskVerb{.name = "info", .run = Info, .only_reads = true},
     DiskVerb{.name = "rename", .run = Rename},
@@ -98,7 +132,8 @@ constexpr std::array kVerbs = {
 const DiskVerb* FindVerb(const Json& request) {
   const std::string action = StringOf(request, "action").value_or("");
   const std::span<const DiskVerb> basic(kVerbs);
-  for (const std::span<const DiskVerb> verbs : {basic, CheckVerbs(), CopyVerbs()}) {
+  for (const std::span<const DiskVerb> verbs :
+       {basic, CheckVerbs(), CopyVerbs(), SnapshotVerbs()}) {
     for (const DiskVerb& verb : verbs) {
       if (verb.name == action) return &verb;
     }

@@ -52,8 +52,9 @@ struct DiskVerb {
   bool crosses_volumes = false;
 };
 
-std::span<const DiskVerb> CheckVerbs();  // check and repair, of disks and folders
-std::span<const DiskVerb> CopyVerbs();   // clone, compare, hash, punch, …
+std::span<const DiskVerb> CheckVerbs();     // check and repair, of disks and folders
+std::span<const DiskVerb> SnapshotVerbs();  // snapshot-create, consolidate, …
+std::span<const DiskVerb> CopyVerbs();      // clone, compare, hash, punch, …
 
 base::Error Senseless(const std::string& text);
 

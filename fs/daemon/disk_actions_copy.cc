@@ -1,8 +1,10 @@
 // Verbs that copy, compare or re-shape the content of disks.
 #include <array>
 
+#include "disklib/attach.h"
 #include "disklib/clone.h"
 #include "disklib/compare.h"
+#include "disklib/defragment.h"
 #include "disklib/linked_clone.h"
 #include "disklib/provision.h"
 #include "fs/daemon/disk_actions.h"
@@ -82,6 +84,31 @@ Task<Result<Json>> Hash(DiskCall& call) {
   co_return json;
 }
 
+Task<Result<Json>> Defragment(DiskCall& call) {
+  CO_TRY(const std::string path, PathIn(call.request, "disk"));
+  CO_TRY(const disklib::DefragmentResult result,
+         co_await disklib::DefragmentLink(call.lib, path, call.progress));
+  Json json = Json::object();
+  json["moved_bytes"] = result.moved_bytes;
+  json["allocated_before_bytes"] = result.allocated_before_bytes;
+  json["allocated_after_bytes"] = result.allocated_after_bytes;
+  co_return json;
+}
+
+Task<Result<Json>> Attach(DiskCall& call) {
+  CO_TRY(const std::string path, PathIn(call.request, "disk"));
+  CO_TRY(const std::string parent, PathIn(call.request, "parent"));
+  const disklib::AttachOptions options{.changes_content = FlagOf(call.request, "force")};
+  CO_TRY_STATUS(co_await disklib::AttachLink(call.lib, path, parent, options));
+  co_return Json::object();
+}
+
+Task<Result<Json>> Detach(DiskCall& call) {
+  CO_TRY(const std::string path, PathIn(call.request, "disk"));
+  CO_TRY_STATUS(co_await disklib::DetachLink(call.lib, path, call.progress));
+  co_return Json::object();
+}
+
 using SpaceChange = Task<Result<disklib::SpaceResult>> (*)(disklib::Lib& lib, std::string_view path,
                                                            disklib::Progress* progress);
 
@@ -97,9 +124,12 @@ Task<Result<Json>> ChangeSpace(DiskCall& call) {
 }
 
 constexpr std::array kVerbs = {
+    DiskVerb{.name = "attach", .run = Attach},
     DiskVerb{.name = "clone", .run = Clone, .crosses_volumes = true},
     DiskVerb{.name = "clone-linked", .run = CloneLinked},
     DiskVerb{.name = "compare", .run = Compare, .only_reads = true, .crosses_volumes = true},
+    DiskVerb{.name = "defragment", .run = Defragment},
+    DiskVerb{.name = "detach", .run = Detach},
     DiskVerb{.name = "eager-zero", .run = ChangeSpace<disklib::EagerZeroDisk>},
     DiskVerb{.name = "hash", .run = Hash, .only_reads = true},
     DiskVerb{.name = "inflate", .run = ChangeSpace<disklib::InflateDisk>},

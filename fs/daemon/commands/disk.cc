@@ -8,6 +8,28 @@
 namespace stratad {
 namespace {
 
+// A disk of one link is told by the lines above.
+void PrintLinks(const Json& info) {
+  if (info.contains("chain_error")) {
+    fmt::print("chain      cannot be opened: {}\n", StringOf(info, "chain_error").value_or(""));
+  }
+  const Json links = info.value("links", Json::array());
+  if (links.size() < 2) return;
+  const auto bytes = [](const Json& link, const char* key) {
+    return FormatBytes(NumberOf(link, key).value_or(0));
+  };
+  for (const Json& link : links) {
+    fmt::print("link       {} {}: {} allocated, {} unique", StringOf(link, "path").value_or(""),
+               StringOf(link, "create_type").value_or(""), bytes(link, "allocated_bytes"),
+               bytes(link, "unique_bytes"));
+    if (&link != &links.front()) {
+      fmt::print("; merging it down needs {}, frees {}", bytes(link, "delete_needs_bytes"),
+                 bytes(link, "delete_frees_bytes"));
+    }
+    fmt::print("\n");
+  }
+}
+
 void PrintInfo(const Json& info) {
   const auto text = [&info](const char* key) { return StringOf(info, key).value_or(""); };
   fmt::print("disk       {}\n", text("disk"));
@@ -18,6 +40,7 @@ void PrintInfo(const Json& info) {
   fmt::print("content    {}\n", text("content_id"));
   if (!text("parent").empty()) fmt::print("parent     {}\n", text("parent"));
   if (!text("holder").empty()) fmt::print("in use     {}\n", text("holder"));
+  PrintLinks(info);
   if (!info.contains("extents")) return;
   for (const Json& extent : info.at("extents")) {
     fmt::print("extent     {} {} {} at {}\n", StringOf(extent, "access").value_or(""),
@@ -49,7 +72,9 @@ void AddDiskBasics(CommandLine& line, CLI::App* disk) {
   DiskCommand(line, disk, "info", "info", "Show what a disk is made of").Prints(PrintInfo);
   DiskCommand rename(line, disk, "rename", "rename", "Rename a disk and its files");
   rename.Word("to", "to", "The new path of the descriptor")->required()->type_name("NEW_PATH");
-  DiskCommand(line, disk, "delete", "delete", "Remove a disk and its files");
+  DiskCommand remove(line, disk, "delete", "delete", "Remove a disk and its files");
+  remove.Flag("--all-snapshots", "all", "The whole disk: every link of the folder with it");
+  remove.TurnsInto("delete-all", {"all"});
   DiskCommand extend(line, disk, "extend", "extend", "Make a disk larger");
   extend.Size("size", "size_bytes", "The new capacity: 512M, 10G, …")->required();
   extend.OneOf("--format", "format", {"thin", "zeroedthick", "eagerzeroedthick"},
@@ -61,6 +86,7 @@ void AddDiskCommands(CommandLine& line) {
   disk->require_subcommand(1);
   AddDiskBasics(line, disk);
   AddDiskCopies(line, disk);
+  AddDiskSnapshots(line, disk);
   AddDiskChecks(line, disk);
 }
 

@@ -64,6 +64,7 @@ class DiskCommand {
 // Those of `strata disk`, each in its file.
 void AddDiskBasics(CommandLine& line, CLI::App* disk);
 void AddDiskCopies(CommandLine& line, CLI::App* disk);
+void AddDiskSnapshots(CommandLine& line, CLI::App* disk);
 void AddDiskChecks(CommandLine& line, CLI::App* disk);
 
 // The words of --format: ways to take space, then createTypes.

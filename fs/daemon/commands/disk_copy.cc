@@ -72,10 +72,18 @@ void AddDiskCopies(CommandLine& line, CLI::App* disk) {
   compare.Prints(PrintComparison, ExitCodeOfComparison);
   DiskCommand(line, disk, "hash", "hash", "Print the SHA-256 of what a guest would read")
       .Prints(PrintHash);
+  AddSpaceChange(line, disk, "defragment", "Put a sparse disk's grains in the order of the disk");
   AddSpaceChange(line, disk, "inflate", "Give a flat disk all its space, zeros written to it");
   AddSpaceChange(line, disk, "eager-zero", "Write zeros to what a zeroedthick disk never used");
   AddSpaceChange(line, disk, "punch", "Give back the space of zeros");
   AddSpaceChange(line, disk, "zero", "Make the whole disk read as zeros: its content is gone");
+  DiskCommand attach(line, disk, "attach", "attach", "Put a sparse link on a parent");
+  attach.Word("parent", "parent", "The descriptor it is to stand on")
+      ->required()
+      ->type_name("PARENT_PATH");
+  attach.Flag("--force", "force", "Also when the link then reads differently: a new content id");
+  DiskCommand(line, disk, "detach", "detach",
+              "Make a link that reads nothing from its parent a base");
 }
 
 }  // namespace stratad
