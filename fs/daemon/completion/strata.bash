@@ -10,12 +10,24 @@ _strata_words() {
     import) echo --help --format --source-format --no-verify --json ;;
     export) echo --help --format --no-verify --json ;;
     fsck) echo --help --repair --yes --json ;;
-    status | ls | 'volume info' | 'disk info') echo --help --json ;;
+    status | ls | 'volume info') echo --help --json ;;
     cat | get | put | rm | mkdir) echo --help ;;
-    disk) echo --help create info rename delete extend ;;
-    'disk create') echo --help --size --format --layout --adapter ;;
-    'disk rename' | 'disk delete') echo --help ;;
-    'disk extend') echo --help --format ;;
+    disk)
+      echo --help create info rename delete extend clone compare hash defragment inflate eager-zero punch zero
+      echo attach detach snapshot consolidate check
+      ;;
+    'disk snapshot') echo --help create list revert delete delete-all measure ;;
+    'disk create') echo --help --datastore --size --format --layout --adapter --grain --all-tables ;;
+    'disk rename' | 'disk detach') echo --help --datastore ;;
+    'disk delete') echo --help --datastore --all-snapshots ;;
+    'disk extend') echo --help --datastore --format ;;
+    'disk clone') echo --help --datastore --format --grain --all-tables --linked --json ;;
+    'disk attach') echo --help --datastore --force ;;
+    'disk check') echo --help --datastore --repair --explain --fix --folder --json ;;
+    'disk consolidate' | 'disk snapshot delete' | 'disk snapshot delete-all') echo --help --datastore --reclaim --json ;;
+    'disk snapshot create') echo --help --datastore --format --description --json ;;
+    'disk snapshot revert') echo --help --datastore --format --json ;;
+    'disk '*) echo --help --datastore --json ;;
     volume) echo --help info ;;
     dump) echo --help --lvm --superblock --heartbeats --inode --directory --cluster --lock --journal ;;
   esac
@@ -24,7 +36,9 @@ _strata_words() {
 # The words an option takes behind the command words "$2"; nothing for free text.
 _strata_values() {
   case "$2 $1" in
-    'import --format')
+    'disk extend --format') echo thin zeroedthick eagerzeroedthick && return ;;
+    'disk snapshot '*' --format') echo seSparse vmfsSparse && return ;;
+    'import --format' | 'disk create --format' | 'disk clone --format')
       echo thin zeroedthick eagerzeroedthick monolithicFlat twoGbMaxExtentFlat monolithicSparse
       echo twoGbMaxExtentSparse vmfsSparse seSparse
       return
@@ -35,7 +49,6 @@ _strata_values() {
   case $1 in
     --cache) echo writeback writethrough ;;
     --transport) echo auto device ;;
-    --format) echo thin zeroedthick eagerzeroedthick ;;
     --layout) echo vmfs monolithicFlat twoGbMaxExtentFlat ;;
     --adapter) echo ide buslogic lsilogic legacyESX lsisas pvscsi ;;
     --cluster) echo fd: sub-block: pb2: journal: large-block: small-block: pointer-block: ;;
@@ -56,7 +69,7 @@ _strata() {
   local word
   for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
     case "${command[*]}" in
-      '' | disk | volume) [[ $word == -* ]] || command+=("$word") ;;
+      '' | disk | 'disk snapshot' | volume) [[ $word == -* ]] || command+=("$word") ;;
     esac
   done
 
@@ -72,7 +85,7 @@ _strata() {
     --label | --size | --lock | --journal | --inode | --directory) return ;;
   esac
   case "${command[*]}" in
-    '' | disk | volume) ;;
+    '' | disk | 'disk snapshot' | volume) ;;
     umount | status)
       if [[ $current != -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$(_strata_mount_points)" -- "$current")
