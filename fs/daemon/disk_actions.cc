@@ -24,6 +24,11 @@ Json ToJson(const disklib::ExtentInfo& extent) {
   return json;
 }
 
+Json ToJson(const disklib::Geometry& geometry) {
+  return {
+      {"cylinders", geometry.cylinders}, {"heads", geometry.heads}, {"sectors", geometry.sectors}};
+}
+
 Json ToJson(const disklib::DiskInfo& info) {
   Json json = Json::object();
   json["disk"] = info.path;
@@ -34,9 +39,7 @@ Json ToJson(const disklib::DiskInfo& info) {
   json["adapter_type"] = info.adapter_type;
   json["content_id"] = info.content_id;
   json["uuid"] = info.uuid;
-  json["geometry"] = {{"cylinders", info.geometry.cylinders},
-                      {"heads", info.geometry.heads},
-                      {"sectors", info.geometry.sectors}};
+  json["geometry"] = ToJson(info.geometry);
   if (!info.parent.empty()) json["parent"] = info.parent;
   if (!info.holder.empty()) json["holder"] = info.holder;
   if (!info.unfinished_rename.empty()) json["unfinished_rename"] = info.unfinished_rename;
@@ -86,6 +89,14 @@ Task<Result<Json>> Info(DiskCall& call) {
   json["chain_data_bytes"] = chain->data_bytes;
   json["links"] = Json::array();
   for (const disklib::LinkUsage& link : chain->links) json["links"].push_back(ToJson(link));
+  // Deltas have no disk database of their own: what they stand on says it.
+  for (auto link = chain->links.rbegin(); link != chain->links.rend(); ++link) {
+    if (json["adapter_type"] != "") break;
+    CO_TRY(const disklib::DiskInfo below, co_await call.lib.GetInfo(link->path));
+    json["adapter_type"] = below.adapter_type;
+    json["uuid"] = below.uuid;
+    json["geometry"] = ToJson(below.geometry);
+  }
   co_return json;
 }
 

@@ -36,6 +36,12 @@ class DiskService::Stoppable final : public disklib::Progress {
   disklib::Progress* caller_;
 };
 
+// Refused for a holder, or done as far as a holder allows.
+static bool MetHolder(const base::Result<Json>& answer) {
+  if (answer) return answer->contains("holder");
+  return answer.error().code() == base::Code::kBusy;
+}
+
 base::Task<base::Result<Json>> DiskService::Handle(Json& request, DiskService& other,
                                                    disklib::Progress* progress) {
   if (closing_ || other.closing_) {
@@ -49,7 +55,7 @@ base::Task<base::Result<Json>> DiskService::Handle(Json& request, DiskService& o
   DiskCall call{lib_, other.lib_, request, &stoppable};
   LateClose late_close(executor_);
   base::Result<Json> answer = co_await RunDiskAction(call);
-  while (!answer && answer.error().code() == base::Code::kBusy && late_close.may_wait()) {
+  while (MetHolder(answer) && late_close.may_wait()) {
     co_await late_close.Wait();
     answer = co_await RunDiskAction(call);
   }
