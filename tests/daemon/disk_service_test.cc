@@ -52,7 +52,7 @@ class DiskServiceTest : public testing::Test {
     return base::RunSync(executor_, std::move(task));
   }
 
-  base::Result<Json> Handle(Json request) { return Run(service_->Handle(request, nullptr)); }
+  base::Result<Json> Handle(Json request) { return Run(service_->Handle(request, *service_, nullptr)); }
 
   base::Code CodeOf(Json request) {
     const base::Result<Json> answer = Handle(std::move(request));
@@ -253,7 +253,7 @@ TEST_F(DiskServiceTest, AStoppedOperationLeavesNothingBehind) {
   Json request = CreateRequest("a.vmdk");
   request["format"] = "eagerzeroedthick";
   Impatient impatient;
-  const base::Result<Json> answer = Run(service_->Handle(request, &impatient));
+  const base::Result<Json> answer = Run(service_->Handle(request, *service_, &impatient));
   ASSERT_FALSE(answer.has_value());
   EXPECT_EQ(answer.error().code(), base::Code::kInterrupted);
   std::vector<ListedEntry> entries;

@@ -84,11 +84,17 @@ TEST_F(Qemu, WritesWhatWeReadAndReadsItBackAfterUs) {
 }
 
 // What qemu-img makes by default is sparse: it is named, not misread.
-TEST_F(Qemu, SparseDisksAreRefusedByName) {
+TEST_F(Qemu, ReadsAndWritesTheSparseDisksWeWrite) {
   Shell("qemu-img create -f vmdk sparse.vmdk 10M");
-  const auto opened = Run(lib_->Open("sparse.vmdk", {.writable = true, .user = "test"}));
-  ASSERT_FALSE(opened);
-  EXPECT_EQ(opened.error().code(), base::Code::kUnsupported);
+  Shell("qemu-io -f vmdk -c 'write -P 7 1M 1M' sparse.vmdk");
+  std::string bytes = "written in place";
+  WriteDisk("sparse.vmdk", 1'500'000, bytes);
+  EXPECT_EQ(ReadDisk("sparse.vmdk", 1'500'000, bytes.size()), bytes);
+  Shell("qemu-img convert -f vmdk -O raw sparse.vmdk raw.img");
+  const std::string raw = ReadFile("raw.img");
+  EXPECT_EQ(raw.substr(1'500'000, bytes.size()), bytes);
+  EXPECT_EQ(raw[1'499'999], '\7');
+  Shell("qemu-img check -f vmdk sparse.vmdk");
 }
 
 }  // namespace
