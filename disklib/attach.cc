@@ -10,6 +10,7 @@
 #include "disklib/children.h"
 #include "disklib/copy.h"
 #include "disklib/descriptor_edit.h"
+#include "disklib/descriptor_store.h"
 #include "disklib/names.h"
 #include "fs/base/aligned_buffer.h"
 #include "fs/base/log.h"
@@ -151,9 +152,8 @@ Task<Status> Detach(Lib& lib, Chain& chain, Progress* progress) {
   const Status closed = co_await parent->Close();
   CO_TRY_STATUS(checked);
   CO_TRY_STATUS(closed);
-  CO_TRY(const std::string old_text,
-         co_await ReadObject(lib.backend(), chain.name(), kDescriptorReadBytesMax));
-  DescriptorEdit edit(old_text);
+  CO_TRY(const DescriptorText old, co_await ReadDescriptorAt(lib.backend(), chain.name()));
+  DescriptorEdit edit(old.text);
   edit.SetHeader("parentCID", FormatContentId(kNoParentContentId));
   edit.RemoveHeader("parentFileNameHint");
   CO_TRY(const std::string text, edit.Finish());
@@ -184,7 +184,7 @@ Task<Status> AttachLink(Lib& lib, std::string_view path, std::string_view parent
   edit.SetHeader("parentFileNameHint", fmt::format("\"{}\"", hint));
   CO_TRY(const std::string text, edit.Finish());
   CO_TRY_STATUS(co_await RegisterIfElsewhere(lib, parent.path, link.path));
-  CO_TRY_STATUS(co_await lib.backend().ReplaceContents(link.path, text));
+  CO_TRY_STATUS(co_await ReplaceDescriptor(lib.backend(), link.path, text));
   CO_TRY_STATUS(co_await LeaveParent(lib, &link, parent.path));
   base::LogInfo("disklib", "attached disk={} parent={}", link.path, parent.path);
   co_return base::Ok();

@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 
 #include "disklib/descriptor_edit.h"
-#include "disklib/descriptor_text.h"
+#include "disklib/descriptor_store.h"
 #include "fs/base/log.h"
 
 namespace disklib {
@@ -209,9 +209,8 @@ Task<Status> Chain::StoreDescriptor(std::string_view text) {
 }
 
 Task<Status> Chain::AdoptDescriptor() {
-  CO_TRY(const std::string text,
-         co_await ReadObject(backend_, top().path(), kDescriptorReadBytesMax));
-  CO_TRY(Descriptor descriptor, ParseDescriptor(text));
+  CO_TRY(const DescriptorText read, co_await ReadDescriptorAt(backend_, top().path()));
+  CO_TRY(Descriptor descriptor, ParseDescriptorText(read, top().path()));
   CO_TRY(const ObjectInfo info, co_await backend_.GetInfo(top().path()));
   const uint64_t old_id = top().object_id();
   top().SetDescriptor(info.id, std::move(descriptor));

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "disklib/descriptor.h"
+#include "disklib/descriptor_text.h"
 #include "disklib/names.h"
 #include "disklib/new_extents.h"
 
@@ -34,29 +35,15 @@ std::string RegistryText(const std::vector<std::string>& paths) {
   return fmt::format("{}\n{}\n", kHeading, fmt::join(paths, "\n"));
 }
 
-// The text of a descriptor, also where it stands inside a sparse file.
-std::string_view DescriptorPart(std::string_view bytes) {
-  constexpr size_t kEmbeddedAt = 512;
-  if (!bytes.starts_with("KDMV")) return bytes;
-  return bytes.substr(std::min(kEmbeddedAt, bytes.size()), kDescriptorBytesMax);
-}
-
-// The first bytes of an object, as many as a descriptor may have.
-Task<Result<std::string>> ReadFront(ObjectBackend& backend, std::string_view path) {
-  CO_TRY(const std::unique_ptr<Object> object, co_await backend.Open(path, fss::OpenMode::kRead));
-  std::string text(std::min<uint64_t>(object->size_bytes(), kDescriptorReadBytesMax), '\0');
-  const Status read = co_await ReadWhole(*object, text);
-  const Status closed = co_await object->Close();
-  if (!read) co_return read.error();
-  if (!closed) co_return closed.error();
-  co_return text;
-}
-
 Task<bool> IsLiving(ObjectBackend& backend, std::string_view parent_path,
                     std::string_view child_path) {
-  const Result<std::string> text = co_await ReadFront(backend, child_path);
-  if (!text) co_return text.error().code() != Code::kNotFound;
-  const Result<Descriptor> child = ParseDescriptor(DescriptorPart(*text));
+  const Result<DescriptorText> read = co_await ReadDescriptorAt(backend, child_path);
+  if (!read) {
+    const Code code = read.error().code();
+    const bool is_other = code == Code::kNotFound || code == Code::kNotRecognized;
+    co_return !is_other;
+  }
+  const Result<Descriptor> child = ParseDescriptor(read->text);
   if (!child) co_return child.error().code() != Code::kNotRecognized;
   if (!child->has_parent()) co_return false;
   const Result<std::string> named = ResolveName(FolderOf(child_path), child->parent_file_name_hint);

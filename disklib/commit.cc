@@ -8,6 +8,7 @@
 
 #include "disklib/children.h"
 #include "disklib/descriptor_edit.h"
+#include "disklib/descriptor_store.h"
 #include "disklib/names.h"
 #include "disklib/operations.h"
 #include "disklib/snapshot_plan.h"
@@ -100,23 +101,21 @@ Result<CommitPair> PairOf(const VmState& vm, std::string_view child_path) {
 // Gives the parent its new content id and the mark, and tells the child of the id.
 Task<Status> AnnounceCommit(Lib& lib, SnapshotRecord& record, CommitPair& pair) {
   base::Random& random = lib.executor().random();
-  CO_TRY(const std::string parent_text,
-         co_await ReadObject(lib.backend(), pair.parent_path, kDescriptorReadBytesMax));
-  CO_TRY(const std::string child_text,
-         co_await ReadObject(lib.backend(), pair.child_path, kDescriptorReadBytesMax));
+  CO_TRY(const DescriptorText parent, co_await ReadDescriptorAt(lib.backend(), pair.parent_path));
+  CO_TRY(const DescriptorText child, co_await ReadDescriptorAt(lib.backend(), pair.child_path));
   const uint32_t content_id = DrawContentId(random);
-  DescriptorEdit parent_edit(parent_text);
+  DescriptorEdit parent_edit(parent.text);
   parent_edit.SetContentId(content_id, random);
   parent_edit.EndChangeTracking();
   parent_edit.SetDatabase(kCommittingKey,
                           RelativePath(FolderOf(pair.parent_path), pair.child_path));
-  DescriptorEdit child_edit(child_text);
+  DescriptorEdit child_edit(child.text);
   child_edit.SetParent(pair.child->descriptor().parent_file_name_hint, content_id);
   CO_TRY(std::string new_parent_text, parent_edit.Finish());
   CO_TRY(std::string new_child_text, child_edit.Finish());
   std::vector<FileChange> changes = {
-      {pair.parent_path, parent_text, std::move(new_parent_text)},
-      {pair.child_path, child_text, std::move(new_child_text)},
+      {pair.parent_path, parent.text, std::move(new_parent_text)},
+      {pair.child_path, child.text, std::move(new_child_text)},
   };
   std::vector<IntentRemoval> nothing_goes;
   CO_TRY_STATUS(co_await record.Commit(changes, nothing_goes));
@@ -143,12 +142,11 @@ Task<Status> CopyContent(Lib& lib, CommitPair& pair, CommitOptions options, Prog
 Task<Status> MoveGrandchildren(Lib& lib, VmState& vm, CommitPair& pair, uint32_t content_id,
                                std::vector<FileChange>& changes) {
   for (const TreeLink* const link : vm.tree.ChildrenOf(pair.child_path)) {
-    CO_TRY(std::string text,
-           co_await ReadObject(lib.backend(), link->path, kDescriptorReadBytesMax));
-    DescriptorEdit edit(text);
+    CO_TRY(DescriptorText read, co_await ReadDescriptorAt(lib.backend(), link->path));
+    DescriptorEdit edit(read.text);
     edit.SetParent(RelativePath(FolderOf(link->path), pair.parent_path), content_id);
     CO_TRY(std::string new_text, edit.Finish());
-    changes.push_back({link->path, std::move(text), std::move(new_text)});
+    changes.push_back({link->path, std::move(read.text), std::move(new_text)});
   }
   co_return base::Ok();
 }
@@ -175,16 +173,15 @@ Status MoveRecord(VmState& vm, const CommitPair& pair) {
 
 // Everything that named the child names the parent, in one step; the child is to go.
 Task<Status> Reparent(Lib& lib, VmState& vm, SnapshotRecord& record, CommitPair& pair) {
-  CO_TRY(std::string parent_text,
-         co_await ReadObject(lib.backend(), pair.parent_path, kDescriptorReadBytesMax));
-  CO_TRY(const Descriptor parent, ParseDescriptor(parent_text));
-  DescriptorEdit edit(parent_text);
+  CO_TRY(DescriptorText read, co_await ReadDescriptorAt(lib.backend(), pair.parent_path));
+  CO_TRY(const Descriptor parent, ParseDescriptor(read.text));
+  DescriptorEdit edit(read.text);
   edit.RemoveDatabase(kCommittingKey);
   CO_TRY(std::string new_parent_text, edit.Finish());
   CO_TRY(IntentRemoval removal, co_await PlanRemoval(lib, pair.child_path));
   CO_TRY_STATUS(MoveRecord(vm, pair));
   std::vector<FileChange> changes = ChangesOf(vm);
-  changes.push_back({pair.parent_path, std::move(parent_text), std::move(new_parent_text)});
+  changes.push_back({pair.parent_path, std::move(read.text), std::move(new_parent_text)});
   CO_TRY_STATUS(co_await MoveGrandchildren(lib, vm, pair, parent.content_id, changes));
   std::vector<IntentRemoval> removals = {std::move(removal)};
   CO_TRY_STATUS(co_await record.Commit(changes, removals));

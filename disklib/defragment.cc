@@ -41,10 +41,9 @@ Status CheckIsSparse(const LoadedDescriptor& loaded) {
   const bool is_sparse = std::all_of(extents.begin(), extents.end(), [](const ExtentLine& line) {
     return SparseKindOf(line.type).has_value();
   });
-  if (is_sparse && loaded.found_paths.front() != loaded.path) return base::Ok();
-  return Error(
-      Code::kUnsupported,
-      fmt::format("defragment {}: not a link of sparse files beside its descriptor", loaded.path));
+  if (is_sparse) return base::Ok();
+  return Error(Code::kUnsupported,
+               fmt::format("defragment {}: not a link of sparse files", loaded.path));
 }
 
 Task<Status> CopyData(Extent& from, Extent& to, GrainRun run) {
@@ -91,13 +90,11 @@ Task<Status> CopyGrains(Rewrite& rewrite, Extent& from, Extent& to) {
   co_return co_await to.Sync();
 }
 
-Task<Status> MakeFile(Lib& lib, std::string_view path, SparseKind kind, uint64_t size_bytes,
-                      uint64_t grain_bytes) {
+Task<Status> MakeFile(Lib& lib, std::string_view path, NewSparseExtent shape) {
   CO_TRY_STATUS(co_await RemoveIfThere(lib.backend(), path));
   CO_TRY_STATUS(co_await lib.backend().Create(path));
   CO_TRY(const std::unique_ptr<Object> object,
          co_await lib.backend().Open(path, fss::OpenMode::kWrite));
-  const NewSparseExtent shape{.kind = kind, .size_bytes = size_bytes, .grain_bytes = grain_bytes};
   const Status formatted = co_await FormatSparseExtent(*object, shape);
   const Status closed = co_await object->Close();
   co_return formatted ? closed : formatted;
@@ -118,8 +115,14 @@ Task<Result<std::unique_ptr<Extent>>> OpenFile(Lib& lib, std::string_view path, 
 Task<Status> FillFrom(Lib& lib, Rewrite& rewrite, Extent& from, std::string_view new_path,
                       SparseKind kind) {
   const uint64_t size_bytes = from.size_bytes();
-  CO_TRY_STATUS(
-      co_await MakeFile(lib, new_path, kind, size_bytes, from.grain_map()->grain_bytes()));
+  // A file that holds its own descriptor does so again.
+  const LoadedDescriptor& loaded = rewrite.loaded;
+  const NewSparseExtent shape{
+      .kind = kind,
+      .size_bytes = size_bytes,
+      .grain_bytes = from.grain_map()->grain_bytes(),
+      .descriptor = loaded.embedded.room_bytes > 0 ? std::string_view(loaded.text) : ""};
+  CO_TRY_STATUS(co_await MakeFile(lib, new_path, shape));
   CO_TRY(const std::unique_ptr<Extent> to,
          co_await OpenFile(lib, new_path, kind, size_bytes, /*can_write=*/true));
   const Status copied = co_await CopyGrains(rewrite, from, *to);

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "disklib/descriptor_edit.h"
+#include "disklib/descriptor_store.h"
 #include "disklib/names.h"
 #include "disklib/new_disk.h"
 #include "fs/base/log.h"
@@ -26,12 +27,6 @@ Status CheckCanGrow(const LoadedDescriptor& loaded) {
     return Error(Code::kUnsupported,
                  fmt::format("extend {}: it stands on {}: the new size belongs into a new leaf",
                              loaded.path, loaded.descriptor.parent_file_name_hint));
-  }
-  if (loaded.found_paths.back() == loaded.path) {
-    return Error(Code::kUnsupported,
-                 fmt::format("extend {}: the file holds its own descriptor: clone it to another "
-                             "format",
-                             loaded.path));
   }
   return base::Ok();
 }
@@ -108,14 +103,14 @@ Task<Status> ExtendSparse(Lib& lib, LoadedDescriptor& loaded, uint64_t size_byte
   CO_TRY(OpenDisks::Claim claim, lib.ClaimDisk(loaded, options));
   CO_TRY(const std::string marked, MarkedText(loaded, lib.executor().random()));
   CO_TRY(const std::string grown, GrownText(marked, extents, loaded.descriptor));
-  CO_TRY(const ObjectInfo info, co_await lib.backend().ReplaceContents(loaded.path, marked));
+  CO_TRY(const ObjectInfo info, co_await ReplaceDescriptor(lib.backend(), loaded.path, marked));
   CO_TRY_STATUS(claim.Replace(loaded.info.id, info.id));
   const size_t last = loaded.descriptor.extents.size() - 1;
   const Status last_grown = co_await GrowLastFile(lib, &loaded, &extents[last]);
   if (!last_grown) co_return last_grown.error().Within(fmt::format("extend {}", loaded.path));
   NewExtentsPlan plan = PlanAdded(loaded, extents);
   if (!plan.extents.empty()) CO_TRY_STATUS(co_await MakeExtents(lib.backend(), plan, progress));
-  CO_TRY_STATUS(co_await lib.backend().ReplaceContents(loaded.path, grown));
+  CO_TRY_STATUS(co_await ReplaceDescriptor(lib.backend(), loaded.path, grown));
   CO_TRY_STATUS(co_await FinishExtents(lib.backend(), loaded.path));
   base::LogInfo("disklib", "extended disk={} bytes={}", loaded.path, size_bytes);
   co_return base::Ok();

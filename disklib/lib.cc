@@ -8,6 +8,7 @@
 
 #include "disklib/children.h"
 #include "disklib/descriptor_lines.h"
+#include "disklib/descriptor_store.h"
 #include "disklib/names.h"
 
 namespace disklib {
@@ -191,13 +192,13 @@ Task<Result<LoadedDescriptor>> Lib::Load(std::string_view path, bool need_extent
   const Status closed = co_await object->Close();
   if (!read) co_return read.error().Within(fmt::format("open {}", path));
   if (!closed) co_return closed.error().Within(path);
-  loaded.text = std::move(read->text);
   loaded.embedded = read->embedded;
-  Result<Descriptor> parsed = ParseDescriptor(loaded.text);
+  Result<Descriptor> parsed = ParseDescriptorText(*read, loaded.path);
   if (!parsed && parsed.error().code() == Code::kNotRecognized) {
-    parsed = ExplainNoDescriptor(loaded.text);
+    parsed = ExplainNoDescriptor(read->text);
   }
   if (!parsed) co_return parsed.error().Within(fmt::format("open {}", path));
+  loaded.text = std::move(read->text);
   loaded.descriptor = *std::move(parsed);
   CO_TRY_STATUS(co_await FindExtents(loaded, need_extents));
   co_return loaded;
@@ -282,7 +283,7 @@ Task<Status> Lib::CheckAlone(LoadedDescriptor& loaded, std::string_view verb,
     const Result<DescriptorText> read = co_await ReadDescriptorAt(backend_, other);
     if (!read && MayBeChild(read.error().code())) co_return read.error();
     if (!read) continue;
-    const Result<Descriptor> descriptor = ParseDescriptor(read->text);
+    const Result<Descriptor> descriptor = ParseDescriptorText(*read, other);
     if (!descriptor) continue;
     const std::string relation = RelationTo(loaded, other, *descriptor);
     if (relation.empty()) continue;

@@ -56,9 +56,8 @@ bool IsMarkedThin(const Descriptor& descriptor) {
 Task<Status> MarkThin(Lib& lib, Chain& chain, bool is_thin) {
   const Descriptor& descriptor = chain.top().descriptor();
   if (!HasThinKey(descriptor) || IsMarkedThin(descriptor) == is_thin) co_return base::Ok();
-  CO_TRY(const std::string old_text,
-         co_await ReadObject(lib.backend(), chain.name(), kDescriptorReadBytesMax));
-  DescriptorEdit edit(old_text);
+  CO_TRY(const DescriptorText old, co_await ReadDescriptorAt(lib.backend(), chain.name()));
+  DescriptorEdit edit(old.text);
   if (is_thin) {
     edit.SetDatabase(kThinKey, "1");
   } else {

@@ -11,6 +11,7 @@
 #include "disklib/children.h"
 #include "disklib/compare.h"
 #include "disklib/descriptor_edit.h"
+#include "disklib/descriptor_store.h"
 #include "disklib/link_tree.h"
 #include "disklib/names.h"
 #include "disklib/vm_folder/vm_state.h"
@@ -96,7 +97,7 @@ Task<Status> MovePointer(Lib& lib, Rebase& rebase, RebaseOptions options) {
   edit.SetParent(RelativePath(FolderOf(rebase.path), rebase.new_parent_path),
                  rebase.new_parent_content_id);
   CO_TRY(const std::string text, edit.Finish());
-  CO_TRY_STATUS(co_await lib.backend().ReplaceContents(rebase.path, text));
+  CO_TRY_STATUS(co_await ReplaceDescriptor(lib.backend(), rebase.path, text));
   if (is_registered && rebase.old_parent_path != rebase.new_parent_path) {
     CO_TRY_STATUS(co_await UnregisterChild(lib.backend(), rebase.old_parent_path, rebase.path));
   }

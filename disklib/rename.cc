@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "disklib/descriptor_edit.h"
+#include "disklib/descriptor_store.h"
 #include "disklib/names.h"
 #include "disklib/operations.h"
 #include "fs/base/log.h"
@@ -52,7 +53,7 @@ Task<Status> WriteMark(Lib& lib, LoadedDescriptor& loaded, RenameMark& mark,
   edit.SetDatabase(kRenamingFromKey, mark.from);
   edit.SetDatabase(kRenamingToKey, mark.to);
   CO_TRY(const std::string text, edit.Finish());
-  CO_TRY(const ObjectInfo info, co_await lib.backend().ReplaceContents(mark.from, text));
+  CO_TRY(const ObjectInfo info, co_await ReplaceDescriptor(lib.backend(), mark.from, text));
   co_return claim.Replace(loaded.info.id, info.id);
 }
 
@@ -62,6 +63,10 @@ Task<Status> MoveFiles(Lib& lib, RenameMark& mark) {
   CO_TRY_STATUS(Lib::CheckKind(loaded.descriptor, mark.from));
   CO_TRY_STATUS(co_await lib.CheckAlone(loaded, "rename"));
   CO_TRY(std::vector<ExtentPlace> places, PlanRename(loaded.descriptor, mark));
+  // A file around its own descriptor moves with it, as the last step.
+  for (ExtentPlace& place : places) {
+    if (place.path == loaded.path) place.moved_path.clear();
+  }
   const OpenOptions options{.writable = true, .user = "strata disk rename"};
   CO_TRY(OpenDisks::Claim claim, lib.ClaimDisk(loaded, options));
   CO_TRY_STATUS(co_await CheckTargetsFree(lib, loaded, mark, places));
@@ -102,7 +107,7 @@ Task<Status> FinishRename(Lib& lib, RenameMark& mark) {
   const OpenOptions options{.writable = true, .user = "strata disk rename"};
   CO_TRY(OpenDisks::Claim claim, lib.ClaimDisk(loaded, options));
   CO_TRY(const std::string text, RenamedText(loaded, mark));
-  CO_TRY_STATUS(co_await lib.backend().ReplaceContents(mark.to, text));
+  CO_TRY_STATUS(co_await ReplaceDescriptor(lib.backend(), mark.to, text));
   co_return base::Ok();
 }
 

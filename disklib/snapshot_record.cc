@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "disklib/descriptor_lines.h"
+#include "disklib/descriptor_store.h"
 #include "disklib/link_tree.h"
 #include "disklib/names.h"
 #include "disklib/new_extents.h"
@@ -36,11 +37,36 @@ Task<Status> StoreIntent(ObjectBackend& backend, std::string_view path, Snapshot
   co_return base::Ok();
 }
 
+// The content of a .vmx or .vmsd, or a descriptor wherever it stands.
+Task<Result<std::string>> ReadSmallFile(ObjectBackend& backend, std::string_view path,
+                                        bool& is_embedded) {
+  if (EndsWithIgnoringCase(path, kDescriptorSuffix)) {
+    Result<DescriptorText> read = co_await ReadDescriptorAt(backend, path);
+    if (!read) co_return read.error();
+    is_embedded = read->embedded.room_bytes > 0;
+    co_return std::move(read->text);
+  }
+  Result<std::string> text = co_await ReadObject(backend, path, kIntentBytesMax);
+  co_return text;
+}
+
+// Whether one of the files is a disk with its descriptor inside, which cannot be replaced whole.
+Task<Result<bool>> HasEmbedded(ObjectBackend& backend, const std::vector<FileChange>* changes) {
+  for (const FileChange& change : *changes) {
+    bool is_embedded = false;
+    if (!change.old_text) continue;
+    CO_TRY(const std::string text, co_await ReadSmallFile(backend, change.path, is_embedded));
+    if (is_embedded) co_return true;
+  }
+  co_return false;
+}
+
 // Writes one file's new contents, unless it has them.
 Task<Status> ApplyReplacement(ObjectBackend& backend, std::string_view intent_path,
                               const IntentReplacement* replacement) {
   CO_TRY(const std::string path, ResolveName(FolderOf(intent_path), replacement->name));
-  const Result<std::string> found = co_await ReadObject(backend, path, kIntentBytesMax);
+  bool is_embedded = false;
+  const Result<std::string> found = co_await ReadSmallFile(backend, path, is_embedded);
   if (!found && found.error().code() != Code::kNotFound) co_return found.error();
   if (found && *found == replacement->contents) co_return base::Ok();
   const std::optional<ContentMark> mark =
@@ -51,7 +77,11 @@ Task<Status> ApplyReplacement(ObjectBackend& backend, std::string_view intent_pa
                                 "or remove the intent to keep it",
                                 intent_path, path));
   }
-  CO_TRY_STATUS(co_await backend.ReplaceContents(path, replacement->contents));
+  if (is_embedded) {
+    CO_TRY_STATUS(co_await ReplaceDescriptor(backend, path, replacement->contents));
+  } else {
+    CO_TRY_STATUS(co_await backend.ReplaceContents(path, replacement->contents));
+  }
   co_return base::Ok();
 }
 
@@ -233,12 +263,15 @@ Task<Status> SnapshotRecord::Commit(std::vector<FileChange>& changes,
   SnapshotIntent rest{.guards = guards_, .replacements = {}, .removals = links};
   MakeRelative(FolderOf(path_), rest);
   CO_TRY(const std::string rest_text, WriteIntent(rest));
-  std::vector<ObjectReplacement> replacements = {{path_, rest_text}};
-  for (const FileChange& change : changes) replacements.push_back({change.path, change.new_text});
-  const Status replaced = co_await lib_->backend().ReplaceTogether(replacements);
-  if (replaced) co_return base::Ok();
-  const Code code = replaced.error().code();
-  if (code != Code::kUnsupported && code != Code::kTooLarge) co_return replaced;
+  CO_TRY(const bool has_embedded, co_await HasEmbedded(lib_->backend(), &changes));
+  if (!has_embedded) {
+    std::vector<ObjectReplacement> replacements = {{path_, rest_text}};
+    for (const FileChange& change : changes) replacements.push_back({change.path, change.new_text});
+    const Status replaced = co_await lib_->backend().ReplaceTogether(replacements);
+    if (replaced) co_return base::Ok();
+    const Code code = replaced.error().code();
+    if (code != Code::kUnsupported && code != Code::kTooLarge) co_return replaced;
+  }
   CO_TRY_STATUS(co_await CommitByIntent(changes, rest));
   co_return base::Ok();
 }
