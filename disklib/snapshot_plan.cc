@@ -114,7 +114,9 @@ Task<Result<PlannedLink>> PlanLink(Lib& lib, VmState& vm, const VmDisk* disk,
                   chain.size() + 1);
   }
   PlannedLink link{.node = disk->node, .path = {}, .parent_path = parent->path};
-  CO_TRY(link.path, co_await NextLinkPath(lib, disk->base_path));
+  // Links of a linked clone lie beside the clone, not beside the base of another machine.
+  const std::string named_after = JoinPath(FolderOf(disk->leaf_path), NameOf(disk->base_path));
+  CO_TRY(link.path, co_await NextLinkPath(lib, named_after));
   link.parent_content_id = parent->descriptor.content_id;
   link.size_bytes = parent->descriptor.capacity_sectors() * kSectorBytes;
   link.layout = link.size_bytes > kSparse32BytesMax ? DiskLayout::kSeSparse : layout;

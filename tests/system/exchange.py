@@ -23,6 +23,21 @@ import strata_mount as support
 SECTOR = 512
 MIB = 1 << 20
 
+# The system's Python has the binding of libvmdk, others may not.
+BY_LIBVMDK = ["/usr/bin/python3", "-c", """
+import hashlib, pyvmdk, sys
+handle = pyvmdk.handle()
+handle.open(sys.argv[1])
+handle.open_extent_data_files()
+digest = hashlib.sha256()
+left = handle.get_media_size()
+while left > 0:
+    piece = handle.read_buffer(min(left, 1 << 20))
+    digest.update(piece)
+    left -= len(piece)
+print(digest.hexdigest())
+"""]
+
 
 def make_raw(path, size, seed):
     """A raw image with holes, zeros that are written, and data at odd places. Answers its SHA-256, as a disk."""
@@ -53,6 +68,7 @@ class Test:
         self.work = work
         self.seed = options.seed
         self.failures = []
+        self.inside = []
 
     def path(self, *names):
         return os.path.join(self.work, *names)
@@ -111,28 +127,19 @@ class Test:
         shutil.rmtree(folder)
 
     def check_by_libvmdk(self, disk, wanted):
-        try:
-            import pyvmdk  # pylint: disable=import-outside-toplevel
-        except ImportError:
+        if subprocess.run([*BY_LIBVMDK[:2], "import pyvmdk"], capture_output=True, check=False).returncode != 0:
             print("     libvmdk's Python binding is not installed")
             return
-        handle = pyvmdk.handle()
-        handle.open(disk)
-        handle.open_extent_data_files()
-        digest = hashlib.sha256()
-        left = handle.get_media_size()
-        while left > 0:
-            piece = handle.read_buffer(min(left, MIB))
-            digest.update(piece)
-            left -= len(piece)
-        handle.close()
-        self.check(digest.hexdigest() == wanted, "libvmdk reads the same from the package's disk")
+        found = support.run(*BY_LIBVMDK, disk).strip()
+        self.check(found == wanted, "libvmdk reads the same from the package's disk")
 
     def foreign_images(self, raw, wanted):
         """What qemu-img makes comes in, and what goes out by it is the same."""
         for kind, options in (("qcow2", []), ("vdi", []), ("vpc", ["-o", "force_size=on"]), ("vhdx", []),
                               ("vmdk", ["-o", "subformat=streamOptimized"]),
                               ("vmdk", ["-o", "subformat=monolithicSparse"]),
+                              ("vmdk", ["-o", "subformat=twoGbMaxExtentSparse"]),
+                              ("vmdk", ["-o", "subformat=twoGbMaxExtentFlat"]),
                               ("vmdk", ["-o", "subformat=monolithicFlat"])):
             name = (options[-1].split("=")[1] if kind == "vmdk" else kind)
             image = self.path(f"foreign-{name}.{'img' if kind != 'vmdk' else 'vmdk'}")
@@ -213,6 +220,41 @@ class Test:
         self.check(inside["machine"].endswith("/web 1/web 1.vmx"), "into a folder that is there")
         self.refuses(["import", self.path("vm.ova"), folder], "in the way", "a second time")
 
+    def in_place(self, folder, place):
+        """A machine with snapshots goes on in new disks; the old ones stay as they are."""
+        vm = place + "/old"
+        support.run(self.strata, "import", self.path("vm.ova"), vm)
+        machine = vm + "/web 1.vmx"
+        for layout in ("vmfsSparse", "seSparse"):
+            support.run(self.strata, "disk", "snapshot", "create", machine, layout, "--format", layout)
+        # In a folder of the host names lead no further than said.
+        self.inside = ["--datastore", place] if folder == "folder" else []
+        wanted = [self.content(f"{vm}/{name}-000002.vmdk") for name in ("web 1", "web 1_1")]
+        before = self.old_files(vm)
+        done = self.run("import", "--in-place", vm, place + "/new")
+        self.check(done["machine"].endswith("/new/web 1.vmx"), f"{folder}: in place: {done['machine']}")
+        children = [disk["disk"] for disk in done["disks"]]
+        self.check([self.content(child) for child in children] == wanted, f"{folder}: the children read as the old disks")
+        support.run(self.strata, "disk", "zero", children[0], *self.inside)
+        zeros = hashlib.sha256(bytes(5 * MIB)).hexdigest()
+        self.check(self.content(children[0]) == zeros, f"{folder}: the child is written")
+        self.check(self.content(vm + "/web 1-000002.vmdk") == wanted[0], f"{folder}: the old disk is not")
+        self.check(self.old_files(vm) == before, f"{folder}: every file of the old machine is as it was")
+        self.refuses(["import", "--in-place", vm, vm + "/inside"], "own folder", f"{folder}: a target in the source")
+        self.refuses(["import", "--in-place", vm, children[0]], "in the way", f"{folder}: a target that is a file")
+
+    def content(self, disk):
+        """SHA-256 of what a guest would read."""
+        return self.run("disk", "hash", disk, *self.inside)["sha256"]
+
+    def old_files(self, folder):
+        """Every file of a folder with its SHA-256."""
+        if ":/" not in folder:
+            return {name: disk_hash(os.path.join(folder, name)) for name in os.listdir(folder)}
+        names = [entry["name"] for entry in self.run("ls", folder)]
+        return {name: hashlib.sha256(subprocess.run([self.strata, "cat", f"{folder}/{name}"], check=True, timeout=120,
+                                                    capture_output=True).stdout).hexdigest() for name in names}
+
     def interrupted(self):
         """Ctrl-C in the middle leaves nothing under a final name."""
         raw = self.path("large.raw")
@@ -235,6 +277,7 @@ class Test:
         self.round_trip(raw, wanted, "folder", self.path("folder"))
         self.hostile_packages()
         self.machine()
+        self.in_place("folder", self.path("folder"))
         self.interrupted()
         if shutil.which("qemu-img"):
             with open(raw, "ab") as image:
@@ -246,12 +289,14 @@ class Test:
         volume.format("256M")
         support.run(self.strata, "mkdir", f"{volume.image}:/vm")
         self.round_trip(raw, wanted, "volume", f"{volume.image}:/vm")
+        self.in_place("volume", f"{volume.image}:/vm")
         if not os.path.exists("/dev/fuse"):
             return
         volume.format("256M")
         with volume.mounted():
             place = os.path.join(volume.mount_point, "volumes", support.LABEL)
             self.round_trip(raw, wanted, "mount", place)
+            self.in_place("mount", place)
             vdisk = os.path.join(volume.mount_point, "devices", "vdisks", support.LABEL, "a.vmdk")
             self.check(disk_hash(vdisk) == wanted, "the mount shows the imported disk")
 

@@ -58,7 +58,30 @@ void PrintJson(const ExportReport& report) {
   fmt::print("{}\n", ToPrettyText(described));
 }
 
+void PrintJson(const disklib::InPlaceMachine& machine) {
+  Json described = Json::object();
+  described["machine"] = machine.machine_path;
+  described["disks"] = Json::array();
+  for (const disklib::InPlaceDisk& disk : machine.disks) {
+    described["disks"].push_back(
+        {{"node", disk.node}, {"disk", disk.child}, {"parent", disk.parent}});
+  }
+  fmt::print("{}\n", ToPrettyText(described));
+}
+
 }  // namespace
+
+void PrintReport(const disklib::InPlaceMachine& machine, bool as_json) {
+  if (as_json) {
+    PrintJson(machine);
+    return;
+  }
+  fmt::print("machine    {}\n", machine.machine_path);
+  for (const disklib::InPlaceDisk& disk : machine.disks) {
+    fmt::print("disk       {}, {}\n", disk.node, disk.child);
+    fmt::print("stands on  {}\n", disk.parent);
+  }
+}
 
 void PrintReport(const ExportReport& report, bool as_json) {
   if (as_json) {

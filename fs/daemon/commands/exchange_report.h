@@ -11,6 +11,7 @@
 
 #include "disklib/exchange/export.h"
 #include "disklib/exchange/import.h"
+#include "disklib/exchange/in_place.h"
 #include "fs/daemon/commands/progress.h"
 
 namespace stratad {
@@ -47,5 +48,6 @@ struct ExportReport {
 // On standard output.
 void PrintReport(const ImportReport& report, bool as_json);
 void PrintReport(const ExportReport& report, bool as_json);
+void PrintReport(const disklib::InPlaceMachine& machine, bool as_json);
 
 }  // namespace stratad

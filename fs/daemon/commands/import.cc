@@ -1,7 +1,6 @@
 // `strata import`: foreign disks and packages become disks of ours, with a proof.
 #include "disklib/exchange/import.h"
 
-#include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
@@ -10,18 +9,18 @@
 #include <utility>
 #include <vector>
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include "disklib/names.h"
 #include "fs/daemon/commands/command_line.h"
 #include "fs/daemon/commands/exchange_place.h"
 #include "fs/daemon/commands/exchange_report.h"
+#include "fs/daemon/commands/import_in_place.h"
 #include "fs/daemon/commands/import_source.h"
 #include "fs/daemon/commands/progress.h"
 #include "fs/daemon/commands/qemu_image.h"
+#include "fs/daemon/commands/unfinished_folder.h"
 
 namespace stratad {
 namespace {
@@ -38,30 +37,8 @@ struct ImportArguments {
   std::string format = "thin";
   std::string source_format = "auto";
   bool no_verify = false;
+  bool in_place = false;
   bool as_json = false;
-};
-
-// A folder that is being filled; held, so that a second import does not clear it away.
-class FolderLock {
- public:
-  FolderLock() = default;
-  FolderLock(const FolderLock&) = delete;
-  FolderLock& operator=(const FolderLock&) = delete;
-
-  ~FolderLock() {
-    if (descriptor_ >= 0) close(descriptor_);
-  }
-
-  // Errors: kBusy, those of open(2).
-  Status Take(const std::string& path) {
-    descriptor_ = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (descriptor_ < 0) return base::ErrnoError(errno, path);
-    if (flock(descriptor_, LOCK_EX | LOCK_NB) == 0) return base::Ok();
-    return Error(Code::kBusy, path + ": another import is filling it");
-  }
-
- private:
-  int descriptor_ = -1;
 };
 
 // One import, from its words to what was made.
@@ -231,26 +208,16 @@ Task<Status> Import::ImportMachine(ImportSource& source, ExchangePlace& to) {
          co_await disklib::ReadPackage(source.lib().backend(), source.path()));
   CO_TRY(const std::string folder, co_await FindFolder(to, &package));
   // All of it is made aside, and gets its name when it is proven.
-  const std::string unfinished = disklib::UnfinishedPath(folder);
-  CO_TRY(const std::optional<fss::FileType> left_over, co_await to.TypeOf(&unfinished));
-  if (!left_over) {
-    CO_TRY_STATUS(co_await to.MakeFolder(&unfinished));
-  }
-  FolderLock lock;
-  if (target_.target.empty()) {
-    CO_TRY_STATUS(lock.Take(target_.root + "/" + unfinished));
-  }
-  if (left_over) {
-    CO_TRY_STATUS(co_await to.EmptyFolder(&unfinished));
-  }
-  Status status = co_await FillFolder(source, package, to, &unfinished);
-  if (status) status = co_await to.RenameFolder(&unfinished, &folder);
+  CO_TRY(const std::unique_ptr<UnfinishedFolder> unfinished,
+         co_await UnfinishedFolder::Make(to, &target_, &folder));
+  Status status = co_await FillFolder(source, package, to, &unfinished->path());
+  if (status) status = co_await unfinished->Keep();
   if (!status) {
-    const Status removed = co_await to.RemoveFolder(&unfinished);
-    static_cast<void>(removed);  // the first error is the one to tell
+    const Status discarded = co_await unfinished->Discard();
+    static_cast<void>(discarded);  // the first error is the one to tell
     co_return status;
   }
-  const size_t cut = unfinished.size();
+  const size_t cut = unfinished->path().size();
   const std::string full = FullPath(target_, folder);
   for (disklib::ImportedDisk& disk : report_.disks) disk.path = full + disk.path.substr(cut);
   report_.machine_path = full + report_.machine_path.substr(cut);
@@ -269,8 +236,20 @@ Task<Status> Import::FillFolder(ImportSource& source, disklib::PackageContents& 
   co_return base::Ok();
 }
 
+int RunInPlace(const ImportArguments& arguments) {
+  const auto run = [&arguments]() -> Result<disklib::InPlaceMachine> {
+    TRY(const std::unique_ptr<base::UringExecutor> executor, base::UringExecutor::Create());
+    return ImportMachineInPlace(*executor, arguments.source, arguments.target);
+  };
+  const Result<disklib::InPlaceMachine> machine = run();
+  if (!machine) return PrintError("import --in-place " + arguments.source, machine.error());
+  PrintReport(*machine, arguments.as_json);
+  return kExitOk;
+}
+
 int RunImport(const ImportArguments& arguments) {
   CatchInterrupts();
+  if (arguments.in_place) return RunInPlace(arguments);
   const auto run = [&arguments]() -> Result<ImportReport> {
     TRY(const std::unique_ptr<base::UringExecutor> executor, base::UringExecutor::Create());
     return Import(*executor, arguments).Run();
@@ -287,23 +266,31 @@ void AddImportCommand(CommandLine& line) {
   CLI::App* command = line.app.add_subcommand(
       "import", "Make disks of ours of an OVA, OVF, VMDK, raw or foreign image, with a proof");
   const auto arguments = std::make_shared<ImportArguments>();
-  command->add_option("source", arguments->source, "A file in any of these formats")
+  command
+      ->add_option("source", arguments->source,
+                   "A file in any of these formats; for --in-place a machine's folder or .vmx")
       ->required()
       ->type_name("SRC");
   command->add_option("target", arguments->target, "A folder, or a new .vmdk")
       ->required()
       ->type_name("DST");
-  command->add_option("--format", arguments->format, "What the disks are made as")
-      ->check(CLI::IsMember({"thin", "zeroedthick", "eagerzeroedthick", "monolithicFlat",
-                             "twoGbMaxExtentFlat", "monolithicSparse", "twoGbMaxExtentSparse",
-                             "vmfsSparse", "seSparse"}))
-      ->capture_default_str();
+  CLI::Option* const format =
+      command->add_option("--format", arguments->format, "What the disks are made as")
+          ->check(CLI::IsMember({"thin", "zeroedthick", "eagerzeroedthick", "monolithicFlat",
+                                 "twoGbMaxExtentFlat", "monolithicSparse", "twoGbMaxExtentSparse",
+                                 "vmfsSparse", "seSparse"}))
+          ->capture_default_str();
+  CLI::Option* const source_format = command
+                                         ->add_option("--source-format", arguments->source_format,
+                                                      "raw: take the source's bytes as they are")
+                                         ->check(CLI::IsMember({"auto", "raw"}))
+                                         ->capture_default_str();
+  CLI::Option* const no_verify =
+      command->add_flag("--no-verify", arguments->no_verify, "Do not read the new disks back");
   command
-      ->add_option("--source-format", arguments->source_format,
-                   "raw: take the source's bytes as they are")
-      ->check(CLI::IsMember({"auto", "raw"}))
-      ->capture_default_str();
-  command->add_flag("--no-verify", arguments->no_verify, "Do not read the new disks back");
+      ->add_flag("--in-place", arguments->in_place,
+                 "Copy nothing: make new disks on the old ones, which stay as they are")
+      ->excludes(format, source_format, no_verify);
   command->add_flag("--json", arguments->as_json, "For programs");
   command->callback([&line, arguments] { line.exit_code = RunImport(*arguments); });
 }

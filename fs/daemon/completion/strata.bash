@@ -7,7 +7,7 @@ _strata_words() {
     mkfs) echo --help --label --size --force --no-discard --json ;;
     mount) echo --help --read-only --adopt --foreground --cache --transport ;;
     umount) echo --help --lazy ;;
-    import) echo --help --format --source-format --no-verify --json ;;
+    import) echo --help --format --source-format --no-verify --in-place --json ;;
     export) echo --help --format --no-verify --json ;;
     fsck) echo --help --repair --yes --json ;;
     status | ls | 'volume info') echo --help --json ;;
