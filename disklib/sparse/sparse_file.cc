@@ -88,7 +88,8 @@ SparseFile::SparseFile(base::Executor& executor, std::unique_ptr<Object> object,
                          format_->layout().end_sector),
               options.faults),
       metadata_(executor, *object_),
-      table_lock_(executor),
+      gatherer_(executor, *object_),
+      table_made_(executor),
       sync_lock_(executor) {}
 
 void SparseFile::GrowTo(uint64_t size_bytes) {

@@ -18,6 +18,7 @@
 #include "disklib/extent.h"
 #include "disklib/object_backend.h"
 #include "disklib/sparse/grain_format.h"
+#include "disklib/sparse/grain_gatherer.h"
 #include "disklib/sparse/grain_tables.h"
 #include "disklib/sparse/sector_io.h"
 #include "disklib/sparse/space_keeper.h"
@@ -135,7 +136,9 @@ class SparseFile final : public Extent, public fds::GrainMap {
   SparseFaults faults_;
   SpaceKeeper keeper_;
   MetadataWriter metadata_;
-  base::AsyncLock table_lock_;  // one new table at a time
+  GrainGatherer gatherer_;
+  bool is_making_table_ = false;
+  base::AsyncCondition table_made_;
   base::AsyncLock sync_lock_;
   GrainBatch pending_;
   uint64_t sync_asked_count_ = 0;

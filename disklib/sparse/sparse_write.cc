@@ -132,22 +132,26 @@ Task<Status> SparseFile::StoreGrains(SectorRun run, uint64_t length_bytes, Buffe
     buffers.push_back({Zeros(), piece_bytes});
     at += piece_bytes;
   }
-  const IoRequest request{.offset_bytes = run.first_sector * kSectorBytes, .buffers = buffers};
-  CO_TRY(const uint64_t written_bytes, co_await object_->Write(request));
-  if (written_bytes == run_bytes) co_return base::Ok();
-  co_return Error(Code::kNoSpace, fmt::format("write {}: no space", path_));
+  const Status written = co_await gatherer_.Write(run, buffers);
+  if (!written) co_return written.error().Within(fmt::format("write {}", path_));
+  co_return base::Ok();
 }
 
+// One new table at a time. Who waited for it goes on together with the others, so that what they
+// write next is gathered again.
 Task<Result<GrainTable*>> SparseFile::EnsureTable(uint64_t index) {
-  if (!tables_->HasTable(index)) {
-    co_await table_lock_.Acquire();
-    const base::LockGuard guard(table_lock_);
-    if (!tables_->HasTable(index)) {
-      const Result<GrainTables::Numbers> numbers = co_await keeper_.TakeTables(index);
-      if (!numbers) co_return numbers.error().Within(fmt::format("write {}", path_));
-      tables_->Add(index, *numbers);
-      pending_.has_new_tables = true;
+  while (!tables_->HasTable(index)) {
+    if (is_making_table_) {
+      co_await table_made_.Wait();
+      continue;
     }
+    is_making_table_ = true;
+    const Result<GrainTables::Numbers> numbers = co_await keeper_.TakeTables(index);
+    is_making_table_ = false;
+    table_made_.NotifyAll();
+    if (!numbers) co_return numbers.error().Within(fmt::format("write {}", path_));
+    tables_->Add(index, *numbers);
+    pending_.has_new_tables = true;
   }
   co_return co_await LoadIfAny(index);
 }
