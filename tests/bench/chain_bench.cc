@@ -1,14 +1,17 @@
 // What the depth of a chain costs a reader, in process: one link against 32, warm and cold map.
 //
-// Usage: chain_bench FOLDER [SECONDS]. FOLDER lies on a file system in memory (/dev/shm) and is
-// filled with a flat disk and 31 seSparse links over it, each with its share of the grains. Prints
-// pairs of 4 KiB random reads, interleaved, and their ratio. Measured by hand, not by ctest.
+// Usage: chain_bench FOLDER KIND [SECONDS]. FOLDER lies on a file system in memory (/dev/shm), is
+// filled with a flat disk and 31 links of KIND over it, each with its share of the grains. Measures
+// pairs of 4 KiB random reads, interleaved, and prints one JSON document.
+// chain_bench FOLDER NAME COUNT stride: reads COUNT blocks of the disk NAME, a stride apart, 32 in
+// flight, from a cold map, as `qemu-img bench` does; prints the seconds. Not run by ctest.
 
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <string>
-#include <vector>
+#include <string_view>
 
 #include <fmt/format.h>
 
@@ -17,6 +20,7 @@
 #include "disklib/new_link.h"
 #include "disklib/vdisk.h"
 #include "fs/base/aligned_buffer.h"
+#include "fs/base/log.h"
 #include "fs/base/sync.h"
 #include "fs/base/uring_executor.h"
 #include "fs/fss/posix_driver.h"
@@ -27,6 +31,7 @@ constexpr uint64_t kDiskBytes = uint64_t{1} << 30;
 constexpr uint64_t kBlockBytes = 4096;
 constexpr int kDepth = 32;
 constexpr int kPairs = 10;
+constexpr uint64_t kStrideBytes = (uint64_t{1} << 20) + kBlockBytes;  // visits every block once
 
 template <typename T>
 T Must(base::Result<T> result) {
@@ -43,16 +48,22 @@ void Must(const base::Status& status) {
 
 struct Reader {
   disklib::VDisk& disk;
-  uint64_t deadline_us;
-  uint64_t count_max;
+  uint64_t deadline_us = UINT64_MAX;
+  uint64_t count_max = UINT64_MAX;
+  bool is_random = true;
+  uint64_t started_count = 0;
 };
 
 base::Task<void> Read(base::Executor& executor, Reader& reader, uint64_t& done) {
   base::AlignedBuffer buffer(kBlockBytes);
   const base::IoVec piece{buffer.data(), kBlockBytes};
-  while (done < reader.count_max && executor.NowMicroseconds() < reader.deadline_us) {
-    const uint64_t block = executor.random().Below(kDiskBytes / kBlockBytes);
-    const base::IoRequest request{block * kBlockBytes, std::span(&piece, 1)};
+  while (reader.started_count < reader.count_max &&
+         executor.NowMicroseconds() < reader.deadline_us) {
+    uint64_t offset_bytes = reader.started_count++ * kStrideBytes % kDiskBytes;
+    if (reader.is_random) {
+      offset_bytes = executor.random().Below(kDiskBytes / kBlockBytes) * kBlockBytes;
+    }
+    const base::IoRequest request{offset_bytes, std::span(&piece, 1)};
     const auto read = co_await reader.disk.Read(request);
     CHECK(read.has_value());
     ++done;
@@ -77,7 +88,7 @@ class Bench {
   }
 
   // link1.vmdk … link32.vmdk; every grain is in the base, and a 32nd of them in each link above.
-  void Make() {
+  void Make(disklib::DiskLayout layout) {
     Must(Run(disklib::CreateLink(*lib_, "link1.vmdk", {.size_bytes = kDiskBytes}, nullptr)));
     Fill("link1.vmdk", kDiskBytes / kBlockBytes, 1 << 20);
     for (int i = 2; i <= kDepth; ++i) {
@@ -86,7 +97,7 @@ class Bench {
       const auto loaded = Must(Run(lib_->Load(parent, false)));
       disklib::NewLink link;
       link.size_bytes = kDiskBytes;
-      link.layout = disklib::DiskLayout::kSeSparse;
+      link.layout = layout;
       link.parent_path = parent;
       link.parent_content_id = loaded.descriptor.content_id;
       Must(Run(disklib::CreateLink(*lib_, name, link, nullptr)));
@@ -94,37 +105,47 @@ class Bench {
     }
   }
 
-  void Compare(int queue_depth, double seconds) {
+  std::string Compare(int queue_depth, double seconds) {
     const auto flat = Must(Run(disks_->Open("link1.vmdk", false)));
     const auto deep = Must(Run(disks_->Open(fmt::format("link{}.vmdk", kDepth), false)));
     Warm(*deep);
     Rate(*flat, queue_depth, seconds);
     Rate(*deep, queue_depth, seconds);
-    std::vector<double> ratios;
+    std::string pairs;
     for (int i = 0; i < kPairs; ++i) {
       const double one = Rate(*flat, queue_depth, seconds);
       const double many = Rate(*deep, queue_depth, seconds);
-      ratios.push_back(many / one);
-      fmt::print("queue {:2}: depth 1 {:9.0f}/s, depth {} {:9.0f}/s, ratio {:.3f}\n", queue_depth,
-                 one, kDepth, many, many / one);
+      pairs += fmt::format("{}[{:.0f}, {:.0f}]", i == 0 ? "" : ", ", one, many);
     }
-    std::sort(ratios.begin(), ratios.end());
-    fmt::print("queue {:2}: median ratio {:.3f}; map {} KiB in {} windows\n", queue_depth,
-               (ratios[kPairs / 2 - 1] + ratios[kPairs / 2]) / 2,
-               lib_->windows().used_bytes() / 1024, lib_->windows().window_count());
+    map_bytes_ = lib_->windows().used_bytes();
     Must(Run(flat->Close()));
     Must(Run(deep->Close()));
+    return fmt::format("[{}]", pairs);
   }
 
-  // The first reads after opening: every window is walked once.
-  void Cold() {
+  // Of the last comparison.
+  uint64_t map_bytes() const { return map_bytes_; }
+
+  // Microseconds of the first read of a window after opening: every link is walked.
+  double Cold() {
     const auto deep = Must(Run(disks_->Open(fmt::format("link{}.vmdk", kDepth), false)));
     const uint64_t start_us = executor_->NowMicroseconds();
     Warm(*deep);
     const double us = static_cast<double>(executor_->NowMicroseconds() - start_us);
-    fmt::print("cold map: {:.0f} us for the first read of a window of {} links\n",
-               us / static_cast<double>(kDiskBytes / disklib::kWindowBytes), kDepth);
     Must(Run(deep->Close()));
+    return us / static_cast<double>(kDiskBytes / disklib::kWindowBytes);
+  }
+
+  // Seconds for that many blocks.
+  double Stride(const std::string& name, uint64_t count) {
+    const auto disk = Must(Run(disks_->Open(name, false)));
+    Reader reader{.disk = *disk, .count_max = count, .is_random = false};
+    uint64_t done = 0;
+    const uint64_t start_us = executor_->NowMicroseconds();
+    Run(ReadTogether(*executor_, reader, /*depth=*/32, done));
+    const uint64_t end_us = executor_->NowMicroseconds();
+    Must(Run(disk->Close()));
+    return static_cast<double>(end_us - start_us) / 1e6;
   }
 
  private:
@@ -160,7 +181,7 @@ class Bench {
 
   double Rate(disklib::VDisk& disk, int queue_depth, double seconds) {
     const uint64_t start_us = executor_->NowMicroseconds();
-    Reader reader{disk, start_us + static_cast<uint64_t>(seconds * 1e6), UINT64_MAX};
+    Reader reader{.disk = disk, .deadline_us = start_us + static_cast<uint64_t>(seconds * 1e6)};
     uint64_t done = 0;
     Run(ReadTogether(*executor_, reader, queue_depth, done));
     const uint64_t end_us = executor_->NowMicroseconds();
@@ -173,20 +194,32 @@ class Bench {
   disklib::OpenDisks open_disks_;
   std::unique_ptr<disklib::Lib> lib_;
   std::unique_ptr<disklib::VDisks> disks_;
+  uint64_t map_bytes_ = 0;
 };
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 2) {
-    fmt::print(stderr, "usage: chain_bench FOLDER [SECONDS]\n");
+  base::SetLogLevel(base::LogLevel::kError);  // one of these chains is long on purpose
+  if (argc == 5 && std::string_view(argv[4]) == "stride") {
+    const double seconds = Bench(argv[1]).Stride(argv[2], std::strtoull(argv[3], nullptr, 10));
+    fmt::print("{{\"seconds\": {:.4f}}}\n", seconds);
+    return 0;
+  }
+  const auto layout = argc < 3 ? std::nullopt : disklib::ParseDiskLayout(argv[2]);
+  if (!layout || argc > 4) {
+    fmt::print(stderr, "usage: chain_bench FOLDER KIND [SECONDS] | FOLDER NAME COUNT stride\n");
     return 2;
   }
-  const double seconds = argc > 2 ? std::strtod(argv[2], nullptr) : 0.5;
+  const double seconds = argc > 3 ? std::strtod(argv[3], nullptr) : 0.5;
   Bench bench(argv[1]);
-  bench.Make();
-  bench.Cold();
-  bench.Compare(1, seconds);
-  bench.Compare(32, seconds);
+  bench.Make(*layout);
+  const double cold_us = bench.Cold();
+  const std::string one = bench.Compare(1, seconds);
+  const std::string many = bench.Compare(32, seconds);
+  fmt::print(
+      "{{\"depth\": {}, \"cold_us\": {:.0f}, \"map_bytes\": {}, \"queue_1\": {}, "
+      "\"queue_32\": {}}}\n",
+      kDepth, cold_us, bench.map_bytes(), one, many);
   return 0;
 }
