@@ -52,7 +52,9 @@ class DiskServiceTest : public testing::Test {
     return base::RunSync(executor_, std::move(task));
   }
 
-  base::Result<Json> Handle(Json request) { return Run(service_->Handle(request, *service_, nullptr)); }
+  base::Result<Json> Handle(Json request) {
+    return Run(service_->Handle(request, *service_, nullptr));
+  }
 
   base::Code CodeOf(Json request) {
     const base::Result<Json> answer = Handle(std::move(request));
