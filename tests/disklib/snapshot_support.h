@@ -104,8 +104,9 @@ class SnapshotStand {
     return deleted ? *std::move(deleted) : CommitSummary();
   }
 
-  void Create(std::string_view path, uint64_t size_bytes) {
-    const base::Status created = Run(CreateDisk(lib_, path, {.size_bytes = size_bytes}, nullptr));
+  void Create(std::string_view path, uint64_t size_bytes, DiskLayout layout = DiskLayout::kVmfs) {
+    const NewDisk disk{.size_bytes = size_bytes, .layout = layout};
+    const base::Status created = Run(CreateDisk(lib_, path, disk, nullptr));
     ASSERT_TRUE(created) << created.error().message();
   }
 

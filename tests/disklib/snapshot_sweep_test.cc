@@ -77,6 +77,7 @@ struct Case {
   std::string content_after;  // a snapshot's name, or "now"
   size_t links_after = 0;     // of the disk's chain
   size_t snapshots_after = 0;
+  bool is_one_file = false;  // the base holds its own descriptor
 };
 
 template <typename T>
@@ -110,26 +111,29 @@ std::vector<Case> Cases() {
                        "now", 2, 1});
     }
   }
-  cases.push_back({"delete_all", false,
-                   [](SnapshotStand& stand) {
-                     return StatusOf(
-                         stand.Run(DeleteAllSnapshots(stand.lib(), "vm.vmdk", {}, nullptr)));
-                   },
-                   "now", 1, 0});
+  for (const bool is_one_file : {false, true}) {
+    cases.push_back({is_one_file ? "delete_all_one_file" : "delete_all", false,
+                     [](SnapshotStand& stand) {
+                       return StatusOf(
+                           stand.Run(DeleteAllSnapshots(stand.lib(), "vm.vmdk", {}, nullptr)));
+                     },
+                     "now", 1, 0, is_one_file});
+  }
   return cases;
 }
 
 using Contents = std::map<std::string, Content>;  // by snapshot, and "now"
 
 // Two snapshots and a leaf with some data each. Answers what they hold.
-Contents Prepare(fss::FileSystem& files, bool has_vm) {
+Contents Prepare(fss::FileSystem& files, const Case& test) {
   base::SimExecutor executor(1, /*in_order=*/true);
   FileBackend backend(files);
   SnapshotStand stand(executor, backend);
-  if (has_vm) {
+  if (test.has_vm) {
     stand.MakeVm(kSweepDiskBytes);
   } else {
-    stand.Create("vm.vmdk", kSweepDiskBytes);
+    const DiskLayout layout = test.is_one_file ? DiskLayout::kMonolithicSparse : DiskLayout::kVmfs;
+    stand.Create("vm.vmdk", kSweepDiskBytes, layout);
   }
   Contents contents;
   uint64_t seed = 0;
@@ -187,7 +191,7 @@ std::string CheckFinished(SnapshotStand& stand, const Case& test, const Contents
   }
   // A revert leaves the branch of the second snapshot, one link more.
   if (std::string_view(test.name) == "revert") link_count += tree.disks.size();
-  const size_t files_count = 2 * link_count + (test.has_vm ? 2 : 1);
+  const size_t files_count = 2 * link_count + (test.has_vm ? 2 : 1) - (test.is_one_file ? 1 : 0);
   if (stand.Files().size() != files_count) return "files were left behind";
   return {};
 }
@@ -207,7 +211,7 @@ std::string CheckAndRunAgain(fss::FileSystem& files, const Case& test, const Con
 std::string SweepCuts(const Case& test, bool replaces_together, Plants plants) {
   fss::CrashFiles files;
   files.live().set_replaces_contents(replaces_together);
-  const Contents contents = Prepare(files, test.has_vm);
+  const Contents contents = Prepare(files, test);
   files.Settle();
   base::SimExecutor executor(1, /*in_order=*/true);
   {
@@ -243,7 +247,7 @@ TEST_P(SnapshotSweep, SurvivesOneFailureAtEveryCall) {
   const Case test = Cases()[GetParam()];
   const auto round = [&](uint64_t call_number, bool* was_reached) {
     fss::MemoryFileSystem files;
-    const Contents contents = Prepare(files, test.has_vm);
+    const Contents contents = Prepare(files, test);
     files.FailAt(call_number);
     {
       base::SimExecutor executor(1, /*in_order=*/true);

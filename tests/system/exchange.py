@@ -297,6 +297,12 @@ class Test:
             place = os.path.join(volume.mount_point, "volumes", support.LABEL)
             self.round_trip(raw, wanted, "mount", place)
             self.in_place("mount", place)
+            shown = os.path.join(volume.mount_point, "devices", "vdisks", support.LABEL, "new", "web 1_1-000002.vmdk")
+            self.check(disk_hash(shown) == self.content(place + "/old/web 1_1-000002.vmdk"),
+                       "the mount shows the disk of the machine in place")
+            with open(shown, "r+b") as vdisk:
+                vdisk.write(b"new")
+            self.check(disk_hash(shown) != self.content(place + "/old/web 1_1-000002.vmdk"), "and writes it")
             vdisk = os.path.join(volume.mount_point, "devices", "vdisks", support.LABEL, "a.vmdk")
             self.check(disk_hash(vdisk) == wanted, "the mount shows the imported disk")
 
