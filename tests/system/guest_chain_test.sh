@@ -75,8 +75,8 @@ shares=$work/host
 mkdir "$shares"
 "$strata" disk create "$shares/h.vmdk" --size 16M --layout monolithicFlat
 "$strata" mount "posix:$shares" "$mount_point"
-label=$(ls "$mount_point/volumes")
-exec 8<>"$mount_point/devices/vdisks/$label/h.vmdk"
+hosted=$mount_point/devices/vdisks/host/h.vmdk
+exec 8<>"$hosted"
 refuses 'lock' qemu-io -f vmdk -c 'write 0 4k' "$shares/h.vmdk"
 exec 8>&-
 coproc holder { exec qemu-io -f vmdk "$shares/h.vmdk"; }
@@ -84,9 +84,9 @@ coproc holder { exec qemu-io -f vmdk "$shares/h.vmdk"; }
 echo "write -P 7 0 4k" >&"${holder[1]}"
 read -r -t 20 line <&"${holder[0]}" || fail "qemu-io does not answer"
 [[ "$line" == *wrote* ]] || fail "qemu-io: $line"
-refuses 'busy|lock' bash -c 'exec 8<>"$1"' bash "$mount_point/devices/vdisks/$label/h.vmdk"
+refuses 'busy|lock' bash -c 'exec 8<>"$1"' bash "$hosted"
 echo "quit" >&"${holder[1]}"
 wait "$holder_PID" || true
-[[ "$(head -c 4096 "$mount_point/devices/vdisks/$label/h.vmdk" | tr -d '\007' | wc -c)" -eq 0 ]] || fail "what qemu wrote"
+[[ "$(head -c 4096 "$hosted" | tr -d '\007' | wc -c)" -eq 0 ]] || fail "what qemu wrote"
 unmount
 echo "PASS"
