@@ -79,7 +79,12 @@ hosted=$mount_point/devices/vdisks/host/h.vmdk
 exec 8<>"$hosted"
 refuses 'lock' qemu-io -f vmdk -c 'write 0 4k' "$shares/h.vmdk"
 exec 8>&-
-coproc holder { exec qemu-io -f vmdk "$shares/h.vmdk"; }
+# The kernel tells the daemon of a close a little later.
+for _ in {1..100}; do
+  qemu-img info "$shares/h.vmdk" >/dev/null 2>&1 && break
+  sleep 0.1
+done
+coproc holder { exec stdbuf -o0 qemu-io -f vmdk "$shares/h.vmdk"; }
 # shellcheck disable=SC2154  # set by coproc
 echo "write -P 7 0 4k" >&"${holder[1]}"
 read -r -t 20 line <&"${holder[0]}" || fail "qemu-io does not answer"

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import os
 import random
+import re
 import struct
 import subprocess
 
@@ -57,6 +58,8 @@ QEMU_FORMATS = (
     "subformat=twoGbMaxExtentSparse,adapter_type=buslogic",
     "subformat=twoGbMaxExtentFlat",
 )
+# What a check finds where qemu wrote: it leaves ddb.longContentID and freeSector behind, and gaps before its grains.
+LEFT_BY_QEMU = ("D6", "V4", "V5")
 DEPTHS = (1, 2, 8, 32)
 
 
@@ -104,8 +107,8 @@ class Judge:
         if not good:
             self.problems.append(what)
 
-    def scribble(self, image, model, count=12, largest=300_000):
-        """Random bytes at odd places of a virtual disk, one hole, and the same in the model."""
+    def scribble(self, image, model, count=12, largest=300_000, hole=150_001):
+        """Random bytes at odd places of a virtual disk, a hole, and the same in the model."""
         descriptor = os.open(image, os.O_RDWR)
         try:
             for _ in range(count):
@@ -119,9 +122,10 @@ class Judge:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        at = self.chance.randrange(DISK_BYTES // 2)
-        strata_mount.run("fallocate", "--punch-hole", "-o", str(at), "-l", "150001", image)
-        model[at : at + 150_001] = bytes(150_001)
+        if hole:
+            at = self.chance.randrange(DISK_BYTES // 2)
+            strata_mount.run("fallocate", "--punch-hole", "-o", str(at), "-l", str(hole), image)
+            model[at : at + hole] = bytes(hole)
 
     def expect_in_qemu(self, path, model, what):
         """qemu-img converts it to just these bytes, and compares it with them."""
@@ -142,11 +146,14 @@ class Judge:
         self.expect(f"{what}: libvmdk shows other bytes {said.stderr[-300:]}",
                     said.stdout.strip() == hashlib.sha256(model).hexdigest())
 
-    def expect_in_strata(self, path, model, what):
+    def expect_in_strata(self, path, model, what, allowed=()):
+        """Strata reads just these bytes, and its check finds nothing but what is allowed."""
         found = self.strata("hash", path).split()[0]
         self.expect(f"{what}: Strata reads other bytes", found == hashlib.sha256(model).hexdigest())
         checked = subprocess.run([self.volume.strata, "disk", "check", path], capture_output=True, text=True, check=False)
-        self.expect(f"{what}: the check says {checked.stdout}{checked.stderr}", checked.returncode == 0)
+        found = set(re.findall(r"^(?:error|warning|leak): (\w+)", checked.stdout, re.MULTILINE))
+        self.expect(f"{what}: the check says {checked.stdout}{checked.stderr}",
+                    found <= set(allowed) and checked.returncode in ({0, 4} if found else {0}))
 
 
 def judge_formats(judge):
@@ -157,7 +164,8 @@ def judge_formats(judge):
             name = f"format{number}.vmdk"
             judge.strata("create", os.path.join(files, name), "--size", str(DISK_BYTES), "--format", *words.split())
             models[name] = bytearray(DISK_BYTES)
-            judge.scribble(os.path.join(images, name), models[name])
+            # Not every host file system can take zeros and keep the space of a thick disk.
+            judge.scribble(os.path.join(images, name), models[name], hole=0 if "thick" in words else 150_001)
     for number, (words, known) in enumerate(FORMATS):
         name = f"format{number}.vmdk"
         judge.expect_in_qemu(judge.path(name), models[name], words)
@@ -238,10 +246,13 @@ def exchange_with_qemu(judge, name, model, what):
     """qemu writes, we read and write, qemu reads; then once more, since each allocates behind the other."""
     for turn in ("first", "second"):
         written_by_qemu(judge.path(name), model, judge.chance)
-        judge.expect_in_strata(judge.path(name), model, f"{what}, written by qemu, {turn} turn")
+        judge.expect_in_strata(judge.path(name), model, f"{what}, written by qemu, {turn} turn", LEFT_BY_QEMU)
         with judge.mounted(f"posix:{judge.folder}") as (_, images):
             judge.scribble(os.path.join(images, name), model)
         judge.expect_in_qemu(judge.path(name), model, f"{what}, written by both, {turn} turn")
+    subprocess.run([judge.volume.strata, "disk", "check", judge.path(name), "--repair"], capture_output=True, check=False)
+    judge.expect_in_strata(judge.path(name), model, f"{what}, repaired", allowed=("V5",))
+    judge.expect_in_qemu(judge.path(name), model, f"{what}, repaired")
 
 
 def judge_qemu_as_writer(judge):
@@ -251,7 +262,8 @@ def judge_qemu_as_writer(judge):
         size = str(DISK_BYTES // 65536 * 65536)
         strata_mount.run("qemu-img", "create", "-q", "-f", "vmdk", "-o", options, judge.path(name), size)
         exchange_with_qemu(judge, name, bytearray(int(size)), options)
-    for words in ("thin", "monolithicSparse", "twoGbMaxExtentSparse", "vmfsSparse --all-tables", "thin --layout twoGbMaxExtentFlat"):
+    for words in ("thin", "monolithicSparse", "twoGbMaxExtentSparse", "vmfsSparse --all-tables",
+                  "thin --layout twoGbMaxExtentFlat"):
         name = f"both-{words.split()[-1].strip('-')}.vmdk"
         judge.strata("create", judge.path(name), "--size", str(DISK_BYTES), "--format", *words.split())
         exchange_with_qemu(judge, name, bytearray(DISK_BYTES), words)
@@ -269,7 +281,7 @@ def judge_streams(judge):
     theirs, ours = judge.path("theirs.vmdk"), judge.path("ours.vmdk")
     strata_mount.run("qemu-img", "convert", "-f", "raw", "-O", "vmdk", "-o", "subformat=streamOptimized",
                      judge.path("stream.raw"), theirs)
-    judge.expect_in_strata(theirs, model, "a stream of qemu's")
+    judge.expect_in_strata(theirs, model, "a stream of qemu's", allowed=("S2",))  # zero sectors behind its end
     strata_mount.run(judge.volume.strata, "export", theirs, ours, "--format", "streamOptimized")
     judge.expect_in_qemu(ours, model, "a stream of ours")
     judge.expect_in_libvmdk([ours], model, "a stream of ours")
