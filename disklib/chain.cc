@@ -131,6 +131,7 @@ Task<Status> Chain::CompareAndWrite(uint64_t, std::span<const std::byte>,
 
 // Every link is closed, whatever the others answer; the first error is told.
 Task<Status> Chain::Close() {
+  claim_.BeginClosing();
   co_await drain_.AcquireExclusive();
   const base::ExclusiveGuard alone(drain_);
   Status first = base::Ok();

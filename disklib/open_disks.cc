@@ -33,8 +33,16 @@ OpenDisks::Claim& OpenDisks::Claim::operator=(Claim&& other) noexcept {
 }
 
 void OpenDisks::Claim::Release() {
-  if (holder_ != nullptr) disks_->ReleaseAll(holder_.get());
+  if (holder_ == nullptr) return;
+  disks_->ReleaseAll(holder_.get());
+  if (holder_->is_closing) --disks_->closing_count_;
   holder_.reset();
+}
+
+void OpenDisks::Claim::BeginClosing() {
+  if (holder_ == nullptr || holder_->is_closing) return;
+  holder_->is_closing = true;
+  ++disks_->closing_count_;
 }
 
 Status OpenDisks::Claim::AllowWrites() {

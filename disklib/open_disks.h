@@ -26,7 +26,8 @@ struct DiskHolder {
   std::string disk;       // path of the descriptor: "vm/vm.vmdk"
   std::string user = {};  // who uses it, for people: "devices/vdisks", "strata disk extend"
   bool writes = false;
-  bool is_parent = false;  // holds files of links below the leaf: frozen, readable by everybody
+  bool is_closing = false;  // its last user has closed it; it goes within moments
+  bool is_parent = false;   // holds files of links below the leaf: frozen, readable by everybody
 
   // "disk vm/vm.vmdk is open for writing (devices/vdisks)"; of a parent's files: "disk
   // vm/vm-000001.vmdk stands on it (devices/vdisks)"
@@ -61,6 +62,9 @@ class OpenDisks {
     base::Status AllowWrites();
 
     void ForbidWrites() { holder_->writes = false; }
+
+    // The disk is being closed: whoever is refused may wait for that.
+    void BeginClosing();
 
     // Takes the files of another claim over; that one lets go. Both are of one disk, and the other
     // one may have been writing.
@@ -101,6 +105,9 @@ class OpenDisks {
     return plain_writer_counts_.contains(inode);
   }
 
+  // Whether a disk is being closed.
+  bool has_closing() const { return closing_count_ > 0; }
+
   // Every disk that is open, once each, for listings: the claims of leaves.
   std::vector<DiskHolder> List() const;
 
@@ -111,6 +118,7 @@ class OpenDisks {
 
   std::multimap<fss::InodeNumber, const DiskHolder*> holders_;
   std::unordered_map<fss::InodeNumber, uint32_t> plain_writer_counts_;
+  uint32_t closing_count_ = 0;
 };
 
 }  // namespace disklib

@@ -114,6 +114,8 @@ class VDisks {
   VDisks& operator=(const VDisks&) = delete;
   ~VDisks();
 
+  const OpenDisks& open_disks() const { return lib_.open_disks(); }
+
   // Opens the disk whose descriptor stands at `path`. Errors: as Lib::Open.
   base::Task<base::Result<std::unique_ptr<VDisk>>> Open(std::string_view path, bool writable);
 

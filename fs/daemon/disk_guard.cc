@@ -28,7 +28,7 @@ class GuardedFile final : public fss::ForwardingFile {
 }  // namespace
 
 base::Task<base::Status> DiskGuard::CheckFree(fss::InodeNumber inode, std::string_view what) {
-  LateClose late_close(executor_);
+  LateClose late_close(executor_, open_disks_);
   const disklib::DiskHolder* holder = open_disks_.HolderOf(inode);
   while (holder != nullptr && late_close.may_wait()) {
     co_await late_close.Wait();
@@ -50,7 +50,7 @@ base::Task<base::Status> DiskGuard::CheckNameFree(fss::InodeNumber parent, std::
 }
 
 base::Task<base::Status> DiskGuard::NoteOpen(fss::InodeNumber inode, bool writes) {
-  LateClose late_close(executor_);
+  LateClose late_close(executor_, open_disks_);
   base::Status noted = open_disks_.OpenFile(inode, writes);
   while (!noted && late_close.may_wait()) {
     co_await late_close.Wait();

@@ -53,7 +53,7 @@ base::Task<base::Result<Json>> DiskService::Handle(Json& request, DiskService& o
   const auto other_place = other.running_.insert(work);
   Stoppable stoppable(*this, other, progress);
   DiskCall call{lib_, other.lib_, request, &stoppable};
-  LateClose late_close(executor_);
+  LateClose late_close(executor_, open_disks_);
   base::Result<Json> answer = co_await RunDiskAction(call);
   while (MetHolder(answer) && late_close.may_wait()) {
     co_await late_close.Wait();

@@ -326,7 +326,7 @@ base::Task<base::Result<std::unique_ptr<fss::File>>> VdiskTree::Open(fss::InodeN
     co_return base::Error(base::Code::kUnsupported, place.trouble);
   }
   const std::string path = place.path();
-  LateClose late_close(executor_);
+  LateClose late_close(executor_, disks_.open_disks());
   base::Result<std::unique_ptr<disklib::VDisk>> disk = co_await disks_.Open(path, writes);
   while (!disk && disk.error().code() == base::Code::kBusy && late_close.may_wait()) {
     co_await late_close.Wait();
