@@ -1,8 +1,8 @@
 // `LateClose`: the patience that a holder deserves whose close is still on its way.
 //
 // close(2) returns before the kernel tells a FUSE daemon of it, so whoever comes next may meet a
-// holder that is gone already. Refusals are therefore given only after a few milliseconds, and while
-// a disk is being closed, which may have much to write, after some seconds:
+// holder that is gone already. Refusals are therefore given only after a few milliseconds; while a
+// disk is being closed, which may have much to write, after some seconds:
 //
 //   LateClose late_close(executor, open_disks);
 //   while (is_held && late_close.may_wait()) co_await late_close.Wait();
