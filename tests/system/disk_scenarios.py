@@ -192,7 +192,8 @@ def descriptors(scenario):
         "its own ancestor": (child, ["d.vmdk"]),
         "a raw device map": (HEAD.format(kind="vmfsRDM", extent='RW 2048 VMFSRDM "d-flat.vmdk"'), ["d.vmdk"]),
         "vSAN": (HEAD.format(kind="vsanSparse", extent='RW 2048 VSANSPARSE "d-flat.vmdk"'), ["d.vmdk", "vSAN"]),
-        "encryption": (flat.replace("createType", 'keyID="k"\nencryptionKeys="vmware:key/list/x"\ncreateType'), ["d.vmdk", "encrypt"]),
+        "encryption": (flat.replace("createType", 'keyID="k"\nencryptionKeys="vmware:key/list/x"\ncreateType'),
+                       ["d.vmdk", "encrypt"]),
         "too large": (flat.replace("2048", str((63 << 40) // 512)), ["d.vmdk"]),
     }
     for what, (text, words) in refused.items():
