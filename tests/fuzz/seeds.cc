@@ -10,8 +10,11 @@
 #include <string_view>
 #include <vector>
 
+#include <fmt/format.h>
+
 #include "disklib/sparse/cowd_format.h"
 #include "disklib/sparse/hosted_format.h"
+#include "disklib/sparse/se_format.h"
 #include "disklib/sparse/stream_format.h"
 #include "disklib/exchange/archive.h"
 #include "disklib/exchange/manifest.h"
@@ -334,6 +337,33 @@ void PutSparse(Writer& writer) {
   writer.Put("stream_extent", "record_size", Joined().Byte(128).Byte(4).Word(70'000).bytes());
 }
 
+// Headers as they are made, and damage in the words of the targets.
+void PutSeSparse(Writer& writer) {
+  const auto header = disklib::PlanSeHeader(uint64_t{100} << 20);
+  writer.Put("se_header", "constant", disklib::EncodeSeHeader(*header));
+  writer.Put("se_header", "volatile", disklib::EncodeSeVolatileHeader({.free_table = 3}));
+  writer.Put("se_file", "untouched", {});
+  Joined joined;
+  joined.Add(Bytes(32)).Add(disklib::EncodeSeVolatileHeader({.free_table = 1}));
+  writer.Put("se_file", "headers", std::span(joined.bytes()).first(96));
+}
+
+// A chain's formats; then a file, a block, a place in it (two bytes), a length and the bytes.
+void PutDiskCheck(Writer& writer) {
+  for (uint8_t formats = 0; formats < 4; ++formats) {
+    for (uint8_t file = 0; file < 4; ++file) {
+      Joined joined;
+      joined.Byte(formats).Byte(file).Byte(0).Byte(8).Byte(0).Byte(4).Word(77);
+      joined.Byte(file).Byte(1).Byte(16).Byte(0).Byte(8).Word(1).Word(1);
+      writer.Put("disk_check", fmt::format("chain_{}_file_{}", formats, file).c_str(),
+                 joined.bytes());
+    }
+    Joined cut;
+    cut.Byte(formats).Byte(3).Byte(2).Byte(0).Byte(0).Byte(0);
+    writer.Put("disk_check", fmt::format("chain_{}_cut", formats).c_str(), cut.bytes());
+  }
+}
+
 void PutScsi(Writer& writer) {
   const auto command = [&](const char* name, std::vector<uint8_t> cdb, uint8_t direction) {
     const size_t length = cdb.size();
@@ -420,6 +450,8 @@ void PutAll(Writer& writer) {
   PutExchange(writer);
   PutSnapshots(writer);
   PutSparse(writer);
+  PutSeSparse(writer);
+  PutDiskCheck(writer);
   PutScsi(writer);
   PutDaemon(writer);
 }

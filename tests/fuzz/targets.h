@@ -71,6 +71,13 @@ void RunSectorFile(Input input);
 void RunSparseHeader(Input input);
 void RunStreamExtent(Input input);
 
+// --- seSparse extents: se_sparse_targets.cc
+void RunSeHeader(Input input);
+void RunSeFile(Input input);
+
+// --- the checker and the repairer of disks: disk_check_targets.cc
+void RunDiskCheck(Input input);
+
 // --- packages disks travel in: exchange_targets.cc
 void RunOvf(Input input);
 void RunManifest(Input input);
