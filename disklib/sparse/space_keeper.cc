@@ -1,6 +1,7 @@
 #include "disklib/sparse/space_keeper.h"
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include <fmt/format.h>
@@ -146,7 +147,9 @@ Task<Result<GrainTables::Numbers>> SpaceKeeper::TakeTables(uint64_t index) {
   for (uint32_t copy = 0; copy < layout.copy_count; ++copy) {
     const uint64_t entry_bytes = index * layout.directory_entry_bytes;
     const uint64_t sector = layout.directory_sectors[copy] + entry_bytes / kSectorBytes;
+    if (directory_ready_sectors_.contains(sector)) continue;
     CO_TRY_STATUS(co_await AllocateDescribed({sector * kSectorBytes, kSectorBytes}));
+    directory_ready_sectors_.insert(sector);
   }
   for (uint32_t copy = 0; copy < format_.layout().copy_count; ++copy) {
     const Result<uint32_t> table = co_await TakeTable();
@@ -213,9 +216,10 @@ Task<Status> SpaceKeeper::PrepareTable(uint32_t table) {
   if (layout.has_table_area && end_sector > tables_ready_sector_) {
     CO_TRY_STATUS(co_await AllocateTables(first_sector));
   }
-  std::vector<std::byte> bytes(layout.table_bytes());
+  std::vector<uint64_t> words(layout.table_bytes() / sizeof(uint64_t));
+  const std::span<std::byte> bytes = std::as_writable_bytes(std::span(words));
   CO_TRY_STATUS(co_await ReadRange(object_, first_sector * kSectorBytes, bytes));
-  const bool is_zero = std::ranges::all_of(bytes, [](std::byte b) { return b == std::byte{0}; });
+  const bool is_zero = std::ranges::all_of(words, [](uint64_t word) { return word == 0; });
   if (is_zero && end_sector * kSectorBytes <= object_.size_bytes()) co_return base::Ok();
   CO_TRY_STATUS(co_await OverwriteWithZeroes(object_, first_sector * kSectorBytes, bytes.size()));
   co_return base::Ok();

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <vector>
 
 #include "disklib/object_backend.h"
@@ -117,6 +118,7 @@ class SpaceKeeper {
   SparseFaults faults_;
   uint64_t ready_sector_;             // up to here room is there
   uint64_t tables_ready_sector_ = 0;  // the same in the area of the tables
+  std::set<uint64_t> directory_ready_sectors_;  // of the directories, where room is there
   uint64_t open_tail_sector_;
   std::vector<SectorRun> in_flight_;
   std::vector<SectorRun> dropped_;
