@@ -18,6 +18,7 @@ import strata_mount
 
 MIB = 1 << 20
 DISK_BYTES = 22 * MIB + 7 * 512  # no whole grain at the end
+CHAIN_BYTES = 6 * MIB + 7 * 512
 SYSTEM_PYTHON = "/usr/bin/python3"  # has the binding of libvmdk where the package is installed
 READ_BY_LIBVMDK = """
 import hashlib, sys, pyvmdk
@@ -123,7 +124,7 @@ class Judge:
         finally:
             os.close(descriptor)
         if hole:
-            at = self.chance.randrange(DISK_BYTES // 2)
+            at = self.chance.randrange(len(model) // 2)
             strata_mount.run("fallocate", "--punch-hole", "-o", str(at), "-l", str(hole), image)
             model[at : at + hole] = bytes(hole)
 
@@ -176,12 +177,13 @@ def judge_formats(judge):
 
 
 def build_chain(judge, files, images, kinds):
-    """A disk of 32 links whose formats take turns. Gives the names of its links and what each state held."""
-    model, names, states = bytearray(DISK_BYTES), ["chain.vmdk"], []
-    judge.strata("create", os.path.join(files, names[0]), "--size", str(DISK_BYTES))
+    """A disk of 32 links whose formats take turns. Gives the names of its links and what it held at the depths we look at."""
+    model, names, states = bytearray(CHAIN_BYTES), ["chain.vmdk"], {}
+    judge.strata("create", os.path.join(files, names[0]), "--size", str(CHAIN_BYTES))
     for depth in range(1, max(DEPTHS) + 1):
-        judge.scribble(os.path.join(images, "chain.vmdk"), model, count=4, largest=100_000)
-        states.append(bytes(model))
+        judge.scribble(os.path.join(images, "chain.vmdk"), model, count=4, largest=100_000, hole=70_001)
+        if depth in DEPTHS:
+            states[depth] = bytes(model)
         if depth < max(DEPTHS):
             kind = kinds[depth % len(kinds)]
             judge.strata("snapshot", "create", os.path.join(files, "chain.vmdk"), f"s{depth}", "--format", kind)
@@ -191,7 +193,7 @@ def build_chain(judge, files, images, kinds):
 
 def judge_chain(judge, folder, names, states, what):
     for depth in DEPTHS:
-        judge.expect_in_qemu(os.path.join(folder, names[depth - 1]), states[depth - 1], f"{what}, {depth} links")
+        judge.expect_in_qemu(os.path.join(folder, names[depth - 1]), states[depth], f"{what}, {depth} links")
 
 
 def judge_chains(judge):
@@ -205,7 +207,7 @@ def judge_chains(judge):
     paths = [judge.path(name) for name in names]
     judge_chain(judge, judge.folder, names, states, "a vmfsSparse chain")
     for depth in (2, 8):
-        judge.expect_in_libvmdk(paths[:depth], states[depth - 1], f"a vmfsSparse chain of {depth} links")
+        judge.expect_in_libvmdk(paths[:depth], states[depth], f"a vmfsSparse chain of {depth} links")
     judge.volume.format("2G")
     with judge.mounted(judge.volume.image) as (files, images):
         names, states = build_chain(judge, files, images, ("vmfsSparse", "seSparse", "seSparse"))
