@@ -206,7 +206,7 @@ def judge_chains(judge):
         names, states = build_chain(judge, files, images, ("vmfsSparse",))
     paths = [judge.path(name) for name in names]
     judge_chain(judge, judge.folder, names, states, "a vmfsSparse chain")
-    for depth in (2, 8):
+    for depth in DEPTHS[1:3]:
         judge.expect_in_libvmdk(paths[:depth], states[depth], f"a vmfsSparse chain of {depth} links")
     judge.volume.format("2G")
     with judge.mounted(judge.volume.image) as (files, images):
