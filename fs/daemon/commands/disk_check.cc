@@ -77,10 +77,11 @@ void PrintAnswerOfCheck(const Json& answer) {
 }
 
 int ExitCodeOfCheck(const Json& answer) {
-  if (!answer.contains("outcome")) return FlagOf(answer, "clean") ? kExitOk : kExitProblems;
+  if (!answer.contains("outcome")) return FlagOf(answer, "consistent") ? kExitOk : kExitProblems;
   if (Text(answer, "outcome") == "nothing to do") return kExitOk;
   if (Text(answer, "outcome") != "repaired") return kExitProblems;
-  return FlagOf(answer.value("after", Json::object()), "clean") ? kExitRepaired : kExitProblems;
+  return FlagOf(answer.value("after", Json::object()), "consistent") ? kExitRepaired
+                                                                     : kExitProblems;
 }
 
 }  // namespace
@@ -88,7 +89,8 @@ int ExitCodeOfCheck(const Json& answer) {
 void AddDiskChecks(CommandLine& line, CLI::App* disk) {
   DiskCommand check(line, disk, "check", "check", "Check a disk's whole chain, and repair it");
   check.app()->footer(
-      "Exit code: 0 clean, 3 repaired and clean now, 4 problems found or left, 1 could not check.");
+      "Exit code: 0 consistent, warnings and leaks aside; 3 repaired, and consistent now;\n"
+      "4 errors found or left; 1 could not check.");
   CLI::Option* repair =
       check.Flag("--repair", "repair", "Repair what changes nothing that anything refers to");
   check.Flag("--explain", "explain", "Say what each rule means, and what speaks for which repair");
