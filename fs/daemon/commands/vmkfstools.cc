@@ -52,8 +52,6 @@ std::vector<Modifier> AddModifiers(CLI::App& app, VmkArguments& arguments) {
                                      "10 prints the content ids that differ")});
   all.push_back(
       {'h', app.add_flag("-h,--humanreadable", arguments.human_readable, "Sizes for people")});
-  all.push_back({'N', app.add_flag("-N,--avoidnativeclone", arguments.avoid_native_clone,
-                                   "Copy here and not in the kernel")});
   app.add_option("paths", arguments.paths, "Disk, or folder of a mounted volume, or device")
       ->type_name("PATH...");
   return all;

@@ -21,7 +21,6 @@ struct VmkArguments {
   std::string value;  // of the option that says what to do
   int verbosity = 0;
   bool human_readable = false;
-  bool avoid_native_clone = false;
 };
 
 using VmkAction = int (*)(const VmkArguments& arguments);

@@ -118,7 +118,6 @@ int Clone(const VmkArguments& arguments) {
   Json request = Request("clone", arguments.value);
   request["to"] = arguments.paths[0];
   request["format"] = format->meant;
-  request["native"] = !arguments.avoid_native_clone;
   fmt::print("Destination disk format: {}\nCloning disk '{}'...\n", format->announced,
              arguments.value);
   return RunWithPercent(what, "Clone", std::move(request));
@@ -146,6 +145,78 @@ int Extend(const VmkArguments& arguments) {
     request["format"] = format->meant;
   }
   return RunWithPercent(what, "Grow", std::move(request));
+}
+
+template <const char* kAction>
+int ChangeSpace(const VmkArguments& arguments) {
+  return RunWithPercent(std::string(kAction) + " virtual disk", "Done",
+                        Request(kAction, arguments.paths[0]));
+}
+
+constexpr char kZero[] = "zero";
+constexpr char kInflate[] = "inflate";
+constexpr char kEagerZero[] = "eager-zero";
+constexpr char kPunch[] = "punch";
+
+void PrintContentIds(const Json& report) {
+  for (const Json& link : report.value("links", Json::array())) {
+    fmt::print("{}: CID {}, parentCID {}\n", StringOf(link, "path").value_or(""),
+               StringOf(link, "content_id").value_or(""),
+               StringOf(link, "parent_content_id").value_or("ffffffff"));
+  }
+}
+
+int PrintFindings(const Json& report) {
+  for (const Json& finding : report.value("findings", Json::array())) {
+    fmt::print("{}: {}: {}: {}\n", StringOf(finding, "severity").value_or(""),
+               StringOf(finding, "id").value_or(""), StringOf(finding, "file").value_or(""),
+               StringOf(finding, "text").value_or(""));
+  }
+  if (!FlagOf(report, "consistent")) {
+    fmt::print(stderr, "Disk chain is not consistent: {} errors.\n",
+               NumberOf(report, "errors").value_or(0));
+    return kExitFailed;
+  }
+  fmt::print("Disk chain is consistent.\n");
+  return kExitOk;
+}
+
+int CheckChain(const VmkArguments& arguments) {
+  const base::Result<Json> report = RunDiskRequest(Request("check", arguments.paths[0]));
+  if (!report) return VmkFail("check disk chain", report.error());
+  if (arguments.verbosity >= 10) PrintContentIds(*report);
+  return PrintFindings(*report);
+}
+
+int FixMetadata(const VmkArguments& arguments) {
+  if (arguments.value == "check") return CheckChain(arguments);
+  if (arguments.value != "repair") {
+    return VmkFail("check disk", base::Error(base::Code::kInvalidArgument,
+                                             "check or repair, not " + arguments.value));
+  }
+  const base::Result<Json> repair = RunDiskRequest(Request("repair", arguments.paths[0]));
+  if (!repair) return VmkFail("repair disk", repair.error());
+  for (const Json& action : repair->value("actions", Json::array())) {
+    fmt::print("repaired: {}: {}\n", StringOf(action, "file").value_or(""),
+               StringOf(action, "text").value_or(""));
+  }
+  const bool is_repaired = StringOf(*repair, "outcome").value_or("") == "repaired";
+  return PrintFindings(repair->value(is_repaired ? "after" : "before", Json::object()));
+}
+
+// What a link holds alone.
+int UniqueBlocks(const VmkArguments& arguments) {
+  const base::Result<Json> info = RunDiskRequest(Request("info", arguments.paths[0]));
+  if (!info) return VmkFail("open virtual disk", info.error());
+  const Json links = info->value("links", Json::array());
+  if (links.empty()) {
+    return VmkFail("count unique blocks",
+                   base::Error(base::Code::kUnsupported,
+                               StringOf(*info, "chain_error").value_or("the chain does not open")));
+  }
+  const uint64_t bytes = NumberOf(links.back(), "unique_bytes").value_or(0);
+  fmt::print("{} unique bytes, {} blocks of 512\n", bytes, bytes / 512);
+  return kExitOk;
 }
 
 int Geometry(const VmkArguments& arguments) {
@@ -178,10 +249,18 @@ int QueryFileSystem(const VmkArguments& arguments) {
 std::vector<VmkOption> VmkOptions() {
   return {
       {"-c,--createvirtualdisk", "SIZE", 1, "da", Create, "Make a disk; -d, -a"},
-      {"-i,--clonevirtualdisk", "SRC", 1, "dN", Clone, "Copy SRC's whole chain to PATH; -d, -N"},
+      {"-i,--clonevirtualdisk", "SRC", 1, "d", Clone, "Copy SRC's whole chain to PATH; -d"},
       {"-E,--renamevirtualdisk", "OLD", 1, "", Rename, "Rename a disk and its files to PATH"},
       {"-U,--deletevirtualdisk", nullptr, 1, "", Delete, "Remove a disk and its files"},
       {"-X,--extendvirtualdisk", "SIZE", 1, "d", Extend, "Make a disk larger; -d eagerzeroedthick"},
+      {"-w,--writezeros", nullptr, 1, "", ChangeSpace<kZero>, "Write zeros: the content is gone"},
+      {"-j,--inflatedisk", nullptr, 1, "", ChangeSpace<kInflate>, "Thin to eagerzeroedthick"},
+      {"-k,--eagerzero", nullptr, 1, "", ChangeSpace<kEagerZero>,
+       "zeroedthick to eagerzeroedthick"},
+      {"-K,--punchzero", nullptr, 1, "", ChangeSpace<kPunch>, "Give back the space of zeros"},
+      {"-e,--chainConsistent", nullptr, 1, "v", CheckChain, "Check a disk's whole chain; -v 10"},
+      {"-x,--fix", "check|repair", 1, "v", FixMetadata, "Check a disk, or repair it"},
+      {"--uniqueblocks", nullptr, 1, "", UniqueBlocks, "Count what a link holds alone"},
       {"-g,--geometry", nullptr, 1, "", Geometry, "Print cylinders/heads/sectors"},
       {"-C,--createfs", "TYPE", 1, "S", MakeFileSystem, "Make a volume: vmfs6; -S"},
       {"-P,--queryfs", nullptr, 1, "h", QueryFileSystem, "Describe a mounted volume; -h"},
