@@ -46,8 +46,7 @@ Task<Result<std::vector<uint64_t>>> FilesOf(Lib& lib, CheckReport& report) {
     for (const ExtentInfo& extent : info->extents) ids.push_back(extent.object_id);
   }
   std::ranges::sort(ids);
-  const auto [first, last] = std::ranges::unique(ids);
-  ids.erase(first, last);
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
   std::erase(ids, uint64_t{0});
   co_return ids;
 }
