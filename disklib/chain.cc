@@ -70,6 +70,12 @@ void Chain::AddLink(std::unique_ptr<Link> link, OpenDisks::Claim claim) {
   places_.NoteLinks();
 }
 
+void Chain::ForbidWrites() {
+  limits_.can_write = false;
+  content_marked_ = false;
+  NoteLinks();
+}
+
 Status Chain::CheckRange(uint64_t offset_bytes, uint64_t length_bytes) const {
   if (offset_bytes % kSectorBytes != 0 || length_bytes % kSectorBytes != 0) {
     return Error(Code::kMisaligned, fmt::format("disk {}: {} bytes at {}: not whole sectors",

@@ -135,6 +135,10 @@ class Chain : public base::BlockDevice {
   // chain is flushed and held alone.
   void AddLink(std::unique_ptr<Link> link, OpenDisks::Claim claim);
 
+  // The leaf may be another link's parent now: what changes it is refused with kReadOnly from here
+  // on. The chain is held alone.
+  void ForbidWrites();
+
   // Holds off all requests: `co_await drain().AcquireExclusive()`.
   base::AsyncSharedLock& drain() { return drain_; }
 

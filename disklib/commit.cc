@@ -9,6 +9,7 @@
 #include "disklib/children.h"
 #include "disklib/descriptor_edit.h"
 #include "disklib/descriptor_store.h"
+#include "disklib/extend_sparse.h"
 #include "disklib/names.h"
 #include "disklib/operations.h"
 #include "disklib/snapshot_plan.h"
@@ -126,11 +127,40 @@ Task<Status> AnnounceCommit(Lib& lib, SnapshotRecord& record, CommitPair& pair) 
   co_return base::Ok();
 }
 
-Task<Status> CopyContent(Lib& lib, CommitPair& pair, CommitOptions options, Progress* progress) {
-  if (pair.child->size_bytes() > pair.parent->size_bytes()) {
-    const ExtendOptions extend{.size_bytes = pair.child->size_bytes(), .user = options.user};
-    CO_TRY_STATUS(co_await ExtendChain(lib, *pair.parent, extend, progress));
+// Files of sparse extents grow while they are closed. The child is held meanwhile, and is a guard:
+// nobody takes the operation for one that was cut.
+Task<Status> GrowSparseParent(Lib& lib, CommitPair& pair, CommitOptions options,
+                              Progress* progress) {
+  CO_TRY_STATUS(co_await pair.parent->Close());
+  pair.parent.reset();
+  CO_TRY(LoadedDescriptor loaded, co_await lib.Load(pair.parent_path, /*need_extents=*/true));
+  CO_TRY_STATUS(co_await GrowSparse(lib, loaded, pair.child->size_bytes(), progress));
+  OpenOptions open_options{.writable = true, .user = options.user};
+  open_options.except_child = pair.child_path;
+  CO_TRY(pair.parent, co_await lib.Open(pair.parent_path, open_options));
+  co_return co_await pair.parent->AdoptDescriptor();
+}
+
+Task<Status> GrowParent(Lib& lib, CommitPair& pair, CommitOptions options, Progress* progress) {
+  if (pair.child->size_bytes() <= pair.parent->size_bytes()) co_return base::Ok();
+  if (EndsSparse(pair.parent->top().descriptor())) {
+    co_return co_await GrowSparseParent(lib, pair, options, progress);
   }
+  const ExtendOptions extend{.size_bytes = pair.child->size_bytes(), .user = options.user};
+  co_return co_await ExtendChain(lib, *pair.parent, extend, progress);
+}
+
+// Before anything changes: whether the parent can become as large as the child.
+Task<Status> CheckParentRoom(Lib& lib, const CommitPair* pair) {
+  const uint64_t size_bytes = pair->child->size_bytes();
+  const bool grows = size_bytes > pair->parent->size_bytes();
+  if (!grows || !EndsSparse(pair->parent->top().descriptor())) co_return base::Ok();
+  CO_TRY(const LoadedDescriptor loaded, co_await lib.Load(pair->parent_path, true));
+  co_return co_await CheckSparseRoom(lib, &loaded, size_bytes);
+}
+
+Task<Status> CopyContent(Lib& lib, CommitPair& pair, CommitOptions options, Progress* progress) {
+  CO_TRY_STATUS(co_await GrowParent(lib, pair, options, progress));
   GrainCopier copier(lib.executor(), *pair.child, *pair.parent, {.reclaim = options.reclaim},
                      progress);
   CO_TRY(const GrainTotals totals, co_await copier.Measure());
@@ -190,8 +220,10 @@ Task<Status> Reparent(Lib& lib, VmState& vm, SnapshotRecord& record, CommitPair&
 
 Task<Status> RunCommit(Lib& lib, VmState& vm, SnapshotRecord& record, CommitPair& pair,
                        CommitOptions options, Progress* progress) {
+  CO_TRY_STATUS(co_await CheckParentRoom(lib, &pair));
   CO_TRY(std::string guard, co_await GuardOf(lib, pair.parent_path));
-  record.SetGuards({std::move(guard)});
+  CO_TRY(std::string child_guard, co_await GuardOf(lib, pair.child_path));
+  record.SetGuards({std::move(guard), std::move(child_guard)});
   std::vector<IntentRemoval> nothing_goes;
   CO_TRY_STATUS(co_await record.Begin(nothing_goes));
   CO_TRY_STATUS(co_await AnnounceCommit(lib, record, pair));

@@ -6,6 +6,8 @@
 
 #include "disklib/descriptor_edit.h"
 #include "disklib/disk_size.h"
+#include "disklib/extend_leaf.h"
+#include "disklib/extend_sparse.h"
 #include "disklib/names.h"
 #include "disklib/operations.h"
 #include "fs/base/log.h"
@@ -138,15 +140,18 @@ Task<Status> Grow(Lib& lib, Chain& chain, Growth& growth, Progress* progress) {
 
 Task<Status> ExtendChain(Lib& lib, Chain& chain, ExtendOptions options, Progress* progress) {
   CO_TRY(const uint64_t size_bytes, CheckDiskSize(options.size_bytes));
+  if (chain.top().descriptor().has_parent()) {
+    co_return co_await ExtendByLeaf(lib, chain, size_bytes, progress);
+  }
   CO_TRY(const Lib::PathHold hold, lib.HoldPath(chain.name()));
   Growth growth;
   CO_TRY(growth.extents,
          PlanExtend(chain.top().descriptor(), NameOf(chain.name()), size_bytes / kSectorBytes));
-  const ExtentType last_type = chain.top().descriptor().extents.back().type;
-  if (last_type != ExtentType::kFlat && last_type != ExtentType::kVmfs) {
-    co_return Error(Code::kUnsupported, fmt::format("extend {}: {} extents grow while nobody "
-                                                    "has the disk open",
-                                                    chain.name(), NameOf(last_type)));
+  if (EndsSparse(chain.top().descriptor()) && size_bytes != chain.size_bytes()) {
+    co_return Error(Code::kBusy, fmt::format("extend {}: it is in use ({}), and {} extents grow "
+                                             "while nobody has the disk open",
+                                             chain.name(), chain.claim().holder().user,
+                                             NameOf(growth.extents.back().type)));
   }
   if (size_bytes == chain.size_bytes()) {
     // At most the last step of an earlier run is missing.

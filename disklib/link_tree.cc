@@ -61,8 +61,9 @@ Result<std::string> LinkTree::BaseOf(std::string_view path) const {
 std::vector<const TreeLink*> LinkTree::LinksOn(std::string_view base_path) const {
   std::vector<const TreeLink*> links;
   for (const auto& [name, link] : links_) {
-    const Result<std::string> base = BaseOf(name);
-    if (base && *base == base_path) links.push_back(&link);
+    const Result<std::vector<const TreeLink*>> chain = ChainOf(name);
+    const auto is_base = [base_path](const TreeLink* below) { return below->path == base_path; };
+    if (chain && std::any_of(chain->begin(), chain->end(), is_base)) links.push_back(&link);
   }
   return links;
 }

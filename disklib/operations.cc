@@ -7,6 +7,7 @@
 
 #include "disklib/children.h"
 #include "disklib/disk_size.h"
+#include "disklib/extend_leaf.h"
 #include "disklib/extend_sparse.h"
 #include "disklib/names.h"
 #include "fs/base/log.h"
@@ -102,13 +103,15 @@ Task<Status> DeleteDisk(Lib& lib, std::string_view path) {
 
 Task<Status> ExtendDisk(Lib& lib, std::string_view path, ExtendOptions options,
                         Progress* progress) {
+  CO_TRY(const uint64_t size_bytes, CheckDiskSize(options.size_bytes));
   CO_TRY(LoadedDescriptor loaded, co_await lib.Load(path, /*need_extents=*/true));
-  if (EndsSparse(loaded.descriptor)) {
-    CO_TRY(const uint64_t size_bytes, CheckDiskSize(options.size_bytes));
+  CO_TRY(const std::string leaf_path, co_await CurrentLeafOf(lib, &loaded));
+  const bool has_parent = leaf_path != loaded.path || loaded.descriptor.has_parent();
+  if (!has_parent && EndsSparse(loaded.descriptor)) {
     co_return co_await ExtendSparse(lib, loaded, size_bytes, progress);
   }
   const OpenOptions open_options{.writable = true, .user = options.user};
-  CO_TRY(const std::unique_ptr<Chain> chain, co_await lib.Open(path, open_options));
+  CO_TRY(const std::unique_ptr<Chain> chain, co_await lib.Open(leaf_path, open_options));
   const Status extended = co_await ExtendChain(lib, *chain, options, progress);
   const Status closed = co_await chain->Close();
   co_return extended ? closed : extended;

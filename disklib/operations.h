@@ -37,11 +37,14 @@ struct ExtendOptions {
 };
 
 // Makes a disk larger; the added space reads as zeros. The same size succeeds and changes nothing.
-// Errors: kInvalidArgument (smaller), kTooLarge, kBusy naming the holder, kUnsupported, kNoSpace.
+// `path` is any link the disk stands on now. A disk with snapshots, or on a parent, goes on in one
+// new seSparse leaf of the new size (`extend_leaf.h`). Errors: kInvalidArgument (smaller),
+// kTooLarge, kTooManyLinks, kBusy naming the holder, kUnsupported, kNoSpace.
 base::Task<base::Status> ExtendDisk(Lib& lib, std::string_view path, ExtendOptions options,
                                     Progress* progress);
 
-// The same on a disk that is open for writing, while it is in use.
+// The same on a disk that is open for writing, while it is in use; with a new leaf its name is
+// another. Error kBusy: a sparse base, which grows while nobody has it open.
 base::Task<base::Status> ExtendChain(Lib& lib, Chain& chain, ExtendOptions options,
                                      Progress* progress);
 

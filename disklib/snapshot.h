@@ -111,10 +111,4 @@ base::Task<base::Result<CommitSummary>> ConsolidateLink(Lib& lib, std::string_vi
 base::Task<base::Result<CommitSummary>> MeasureDelete(Lib& lib, std::string_view path,
                                                       std::string_view snapshot);
 
-// Makes another link the current leaf of a disk, in .vmx or .vmsd, in one step, durable when
-// answered. For operations that put a link on top (extend). Without a record of any kind there is
-// nothing to do: the only leaf is the current one. Errors: those of LoadVm, kIo.
-base::Task<base::Status> MoveCurrentLeaf(Lib& lib, std::string_view from_path,
-                                         std::string_view to_path);
-
 }  // namespace disklib

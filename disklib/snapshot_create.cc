@@ -261,24 +261,4 @@ Task<Result<SnapshotInfo>> RevertToSnapshot(Lib& lib, std::string_view path,
   co_return info;
 }
 
-Task<Status> MoveCurrentLeaf(Lib& lib, std::string_view from_path, std::string_view to_path) {
-  CO_TRY(const std::string folder_path, ResolveName("", from_path));
-  CO_TRY(VmState vm, co_await LoadVm(lib, folder_path));
-  for (const VmDisk& disk : vm.disks) {
-    if (disk.leaf_path == to_path) co_return base::Ok();
-    if (disk.leaf_path != from_path) continue;
-    const bool has_record = vm.has_vmx() || !vm.list.current_disks.empty();
-    if (!has_record) co_return base::Ok();
-    const std::string node = disk.node;
-    CO_TRY(SnapshotRecord record, SnapshotRecord::Hold(lib, vm.vmsd_path));
-    CO_TRY_STATUS(SetLeaf(vm, node, to_path));
-    const std::string_view path = vm.has_vmx() ? vm.vmx_path : vm.vmsd_path;
-    const std::string text = vm.has_vmx() ? vm.vmx.Text() : WriteSnapshotList(vm.list);
-    CO_TRY_STATUS(co_await lib.backend().ReplaceContents(path, text));
-    co_return base::Ok();
-  }
-  co_return Error(Code::kNotFound, fmt::format("{}: no disk stands on it, so none can go on to {}",
-                                               from_path, to_path));
-}
-
 }  // namespace disklib

@@ -128,7 +128,8 @@ Task<Status> MakeLinks(Lib& lib, std::vector<PlannedLink>& links, Progress* prog
     const NewLink what{.size_bytes = link.size_bytes,
                        .layout = link.layout,
                        .parent_path = link.parent_path,
-                       .parent_content_id = link.parent_content_id};
+                       .parent_content_id = link.parent_content_id,
+                       .content_id = link.content_id};
     CO_TRY_STATUS(co_await CreateLink(lib, link.path, what, progress));
   }
   co_return base::Ok();

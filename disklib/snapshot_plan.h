@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,6 +29,7 @@ struct PlannedLink {
   uint32_t parent_content_id = 0;
   uint64_t size_bytes = 0;
   DiskLayout layout = DiskLayout::kSeSparse;
+  std::optional<uint32_t> content_id = std::nullopt;  // unset: that of the parent
 
   std::string extent_path() const;
 };

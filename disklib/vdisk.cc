@@ -162,7 +162,7 @@ Task<Result<std::unique_ptr<VDisk>>> VDisks::Open(std::string_view path, bool wr
 Task<Status> VDisks::Release(SharedDisk& disk) {
   CHECK(disk.open_count > 0);
   if (--disk.open_count > 0) co_return base::Ok();
-  const std::shared_ptr<SharedDisk> kept = open_.at(disk.path);
+  const std::shared_ptr<SharedDisk> kept = disk.shared_from_this();
   co_await kept->lock.Acquire();
   base::LockGuard guard(kept->lock);
   if (kept->open_count > 0) co_return base::Ok();  // opened again while we waited
@@ -175,8 +175,22 @@ Task<Status> VDisks::Release(SharedDisk& disk) {
   kept->chain.reset();
   kept->predecessors.clear();
   guard.Release();
-  if (kept->open_count == 0) open_.erase(kept->path);
+  if (kept->open_count == 0) Forget(*kept);
   co_return first;
+}
+
+void VDisks::Forget(const SharedDisk& disk) {
+  const auto found = open_.find(disk.path);
+  if (found != open_.end() && found->second.get() == &disk) open_.erase(found);
+}
+
+// The disk goes on in another link: who opens that one shares this chain.
+void VDisks::FollowLeaf(SharedDisk& disk) {
+  if (disk.chain == nullptr || disk.path == disk.chain->name()) return;
+  Forget(disk);
+  disk.path = disk.chain->name();
+  // An open of the new link that came in between was refused, and is on its way out.
+  open_[disk.path] = disk.shared_from_this();
 }
 
 Task<Result<VDiskAttributes>> VDisks::GetAttributes(std::string_view path) {
@@ -196,6 +210,7 @@ Task<Status> VDisks::Resize(std::string_view path, uint64_t size_bytes) {
   const ExtendOptions options{
       .size_bytes = size_bytes, .provisioning = std::nullopt, .user = user_};
   const Status extended = co_await ExtendChain(lib_, *disk->disk_->chain, options, nullptr);
+  FollowLeaf(*disk->disk_);
   const Status closed = co_await disk->Close();
   co_return extended ? closed : extended;
 }

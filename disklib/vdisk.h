@@ -26,7 +26,7 @@
 namespace disklib {
 
 // A disk that somebody has open through VDisks; shared by its opens.
-struct SharedDisk {
+struct SharedDisk : std::enable_shared_from_this<SharedDisk> {
   SharedDisk(base::Executor& executor, std::string_view descriptor_path)
       : path(descriptor_path), lock(executor) {}
 
@@ -123,13 +123,16 @@ class VDisks {
   base::Task<base::Result<VDiskAttributes>> GetAttributes(std::string_view path);
 
   // ftruncate: a larger size extends, the same succeeds, a smaller is kInvalidArgument.
-  // `size_bytes` must be whole sectors (kInvalidArgument). Errors: as ExtendDisk.
+  // A disk with snapshots goes on in a new link. `size_bytes` must be whole sectors
+  // (kInvalidArgument). Errors: as ExtendDisk; kBusy where the disk grows only while it is closed.
   base::Task<base::Status> Resize(std::string_view path, uint64_t size_bytes);
 
  private:
   friend class VDisk;
   base::Task<base::Status> OpenChain(SharedDisk& disk, bool writable);
   base::Task<base::Status> Release(SharedDisk& disk);
+  void Forget(const SharedDisk& disk);
+  void FollowLeaf(SharedDisk& disk);
 
   Lib& lib_;
   std::string user_;

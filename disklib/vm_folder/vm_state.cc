@@ -76,6 +76,18 @@ Task<Status> AddLink(Lib& lib, std::string_view path, LinkTree& tree) {
   co_return base::Ok();
 }
 
+// The lowest link of the folder that `path` stands on: what lies below, elsewhere, is the parent of
+// a linked clone, and other disks' records say where that goes on. Errors: as ChainOf.
+Result<std::string> OwnBaseOf(const VmState& vm, std::string_view path) {
+  TRY(const std::vector<const TreeLink*> chain, vm.tree.ChainOf(path));
+  const TreeLink* base = chain.front();
+  for (const TreeLink* const link : chain) {
+    if (FolderOf(link->path) != vm.folder) break;
+    base = link;
+  }
+  return base->path;
+}
+
 // The disks of a .vmx, in their order, each with its base.
 Status ListVmxDisks(VmState& vm) {
   for (const VmxDisk& disk : vm.vmx.disks()) {
@@ -84,7 +96,7 @@ Status ListVmxDisks(VmState& vm) {
       return Error(Code::kUnsupported,
                    fmt::format("{}: the disk {} lies in another folder", vm.vmx_path, leaf_path));
     }
-    TRY(std::string base_path, vm.tree.BaseOf(leaf_path));
+    TRY(std::string base_path, OwnBaseOf(vm, leaf_path));
     vm.disks.push_back({.node = disk.node,
                         .leaf_path = std::move(leaf_path),
                         .base_path = std::move(base_path),
@@ -97,7 +109,7 @@ Status ListVmxDisks(VmState& vm) {
 Result<std::string> FindLoneLeaf(const VmState& vm, std::string_view base_path) {
   for (const std::string& name : vm.list.current_disks) {
     TRY(const std::string path, vm.PathOf(name));
-    const Result<std::string> base = vm.tree.BaseOf(path);
+    const Result<std::string> base = OwnBaseOf(vm, path);
     if (base && *base == base_path) return path;
   }
   std::vector<std::string> leaves;
@@ -128,7 +140,7 @@ Task<Result<bool>> TryVmx(Lib& lib, VmState& vm, std::string_view name,
   bool has_disk = base_path.empty();
   for (const VmxDisk& disk : vmx->disks()) {
     const Result<std::string> leaf = vm.PathOf(disk.file_name);
-    const Result<std::string> base = leaf ? vm.tree.BaseOf(*leaf) : leaf;
+    const Result<std::string> base = leaf ? OwnBaseOf(vm, *leaf) : leaf;
     has_disk = has_disk || (base && *base == base_path);
   }
   if (!has_disk) co_return false;
@@ -232,7 +244,7 @@ Task<Result<VmState>> LoadVm(Lib& lib, std::string_view path) {
     CO_TRY_STATUS(ListVmxDisks(vm));
     co_return vm;
   }
-  CO_TRY(const std::string base_path, vm.tree.BaseOf(plain_path));
+  CO_TRY(const std::string base_path, OwnBaseOf(vm, plain_path));
   CO_TRY_STATUS(co_await FindVmx(lib, vm, base_path));
   const std::string_view owner = vm.has_vmx() ? std::string_view(vm.vmx_path) : base_path;
   CO_TRY_STATUS(co_await LoadVmsd(lib, vm, owner));

@@ -2,6 +2,7 @@
 // content is one that may be there, and running the operation again ends it.
 #include <functional>
 
+#include "disklib/operations.h"
 #include "disklib/snapshot_intent.h"
 #include "fs/fss/forwarding.h"
 #include "tests/disklib/snapshot_support.h"
@@ -111,6 +112,19 @@ std::vector<Case> Cases() {
                        "now", 2, 1});
     }
   }
+  for (const bool has_vm : {false, true}) {
+    cases.push_back({"extend", has_vm,
+                     [has_vm](SnapshotStand& stand) {
+                       const ExtendOptions larger{.size_bytes = 2 * kSweepDiskBytes};
+                       Status done =
+                           stand.Run(ExtendDisk(stand.lib(), "vm.vmdk", larger, nullptr));
+                       if (done && has_vm) {
+                         done = stand.Run(ExtendDisk(stand.lib(), "vm_1.vmdk", larger, nullptr));
+                       }
+                       return done;
+                     },
+                     "grown", 4, 2});
+  }
   for (const bool is_one_file : {false, true}) {
     cases.push_back({is_one_file ? "delete_all_one_file" : "delete_all", false,
                      [](SnapshotStand& stand) {
@@ -147,6 +161,8 @@ Contents Prepare(fss::FileSystem& files, const Case& test) {
     if (std::string_view(name) != "now") stand.Take(name);
     ++seed;
   }
+  contents["grown"] = contents["now"];
+  contents["grown"].resize(2 * kSweepDiskBytes);
   return contents;
 }
 

@@ -227,23 +227,5 @@ TEST(ConsolidateLink, PutsALinkNobodyNamesIntoItsParent) {
   EXPECT_EQ(bench.stand.Files().count("vm.vmsd"), 0u);
 }
 
-TEST(MoveCurrentLeaf, RewritesTheRecordOnly) {
-  SnapshotBench bench;
-  bench.stand.MakeVm(kTestDiskBytes);
-  bench.stand.Take("first");
-  const Descriptor leaf = *ParseDescriptor(bench.stand.Load("vm-000001.vmdk"));
-  const NewLink child{.size_bytes = kTestDiskBytes,
-                      .layout = DiskLayout::kSeSparse,
-                      .parent_path = "vm-000001.vmdk",
-                      .parent_content_id = leaf.content_id};
-  ASSERT_TRUE(bench.stand.Run(CreateLink(bench.stand.lib(), "vm-000002.vmdk", child, nullptr)));
-  const base::Status moved =
-      bench.stand.Run(MoveCurrentLeaf(bench.stand.lib(), "vm-000001.vmdk", "vm-000002.vmdk"));
-  ASSERT_TRUE(moved) << moved.error().message();
-  EXPECT_TRUE(
-      bench.stand.Run(MoveCurrentLeaf(bench.stand.lib(), "vm-000001.vmdk", "vm-000002.vmdk")));
-  EXPECT_EQ(bench.stand.Leaf(), "vm-000002.vmdk");
-}
-
 }  // namespace
 }  // namespace disklib
