@@ -22,7 +22,7 @@ constexpr uint64_t kDirectoryPieceBytes = 256 * 1024;
 }  // namespace
 
 GrainTables::GrainTables(base::Executor& executor, Object& object, GrainFormat& format)
-    : executor_(executor), object_(object), format_(format), loaded_(executor) {
+    : object_(object), format_(format), loaded_(executor) {
   const GrainLayout& layout = format.layout();
   CHECK(layout.table_bytes() <= kTableBytesMax && layout.table_bytes() % kSectorBytes == 0);
   CHECK(layout.copy_count >= 1 && layout.copy_count <= GrainLayout::kCopyCountMax);

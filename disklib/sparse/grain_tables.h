@@ -96,7 +96,6 @@ class GrainTables {
   void AppendTable(const GrainTable& table, uint32_t copy, SectorMap& sectors) const;
   void AppendDirectorySector(uint64_t sector, uint32_t copy, SectorMap& sectors) const;
 
-  base::Executor& executor_;
   Object& object_;
   GrainFormat& format_;
   std::array<std::vector<uint32_t>, GrainLayout::kCopyCountMax> directories_;

@@ -111,7 +111,9 @@ void Restore(Stand& stand, const SavedFile& file) {
 void DamageOnce(Stand& stand, const SavedDisk& disk, Pieces& pieces) {
   const SavedFile& file = disk[pieces.Byte() % disk.size()];
   const uint64_t block = file.blocks[pieces.Byte() % file.blocks.size()].first;
-  const uint64_t place = block + (pieces.Byte() | pieces.Byte() << 8) % kBlockBytes;
+  const uint64_t low = pieces.Byte();
+  const uint64_t high = pieces.Byte();
+  const uint64_t place = block + (low | high << 8) % kBlockBytes;
   const size_t length = pieces.Byte() % 33;
   if (length == 0) {
     CHECK(stand.Run(stand.backend.Resize(file.path, place)).has_value());
@@ -139,10 +141,9 @@ disklib::DiskRepairReport Repair(Stand& stand, bool confirms, bool& is_done) {
 // errors than there were, and none that they may mend without asking.
 void RunDiskCheck(Input input) {
   using enum disklib::DiskLayout;
-  static const SavedDisk kDisks[] = {
-      MakeChain(kVmfs, kSeSparse), MakeChain(kSeSparse, kVmfsSparse),
-      MakeChain(kTwoGbMaxExtentSparse, kTwoGbMaxExtentSparse),
-      MakeChain(kMonolithicSparse, kMonolithicSparse)};
+  static const SavedDisk kDisks[] = {MakeChain(kVmfs, kSeSparse), MakeChain(kSeSparse, kVmfsSparse),
+                                     MakeChain(kTwoGbMaxExtentSparse, kTwoGbMaxExtentSparse),
+                                     MakeChain(kMonolithicSparse, kMonolithicSparse)};
   Pieces pieces(input);
   const SavedDisk& disk = kDisks[pieces.Byte() % std::size(kDisks)];
   Stand stand;

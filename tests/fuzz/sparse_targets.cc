@@ -38,7 +38,7 @@ std::string MakeStream() {
   const disklib::NewStream what{.size_bytes = kStreamBytes, .file_name = "s.vmdk"};
   auto writer = *base::RunSync(executor, disklib::StreamWriter::Start(executor, *sink, what));
   const std::vector<std::byte> grain(disklib::kStreamGrainBytes, std::byte{7});
-  for (const uint64_t number : {0, 1, 600}) {
+  for (const uint64_t number : {uint64_t{0}, uint64_t{1}, uint64_t{600}}) {
     CHECK(base::RunSync(executor, writer->Append(number * grain.size(), grain)).has_value());
   }
   CHECK(base::RunSync(executor, writer->Finish()).has_value());
@@ -117,7 +117,8 @@ void RunStreamExtent(Input input) {
   if (!opened) return;
   std::vector<std::byte> bytes(disklib::kStreamGrainBytes);
   const base::IoVec piece{bytes.data(), bytes.size()};
-  for (const uint64_t number : {0, 1, 2, 600, 999}) {
+  for (const uint64_t number :
+       {uint64_t{0}, uint64_t{1}, uint64_t{2}, uint64_t{600}, uint64_t{999}}) {
     (void)base::RunSync(executor, (*opened)->Read({number * bytes.size(), std::span(&piece, 1)}));
   }
   std::vector<base::MapRun> runs;
