@@ -109,7 +109,7 @@ Task<Status> AnnounceCommit(Lib& lib, SnapshotRecord& record, CommitPair& pair) 
   parent_edit.SetContentId(content_id, random);
   parent_edit.EndChangeTracking();
   parent_edit.SetDatabase(kCommittingKey,
-                          RelativePath(FolderOf(pair.parent_path), pair.child_path));
+                          RelativeName(FolderOf(pair.parent_path), pair.child_path));
   DescriptorEdit child_edit(child.text);
   child_edit.SetParent(pair.child->descriptor().parent_file_name_hint, content_id);
   CO_TRY(std::string new_parent_text, parent_edit.Finish());
@@ -174,7 +174,7 @@ Task<Status> MoveGrandchildren(Lib& lib, VmState& vm, CommitPair& pair, uint32_t
   for (const TreeLink* const link : vm.tree.ChildrenOf(pair.child_path)) {
     CO_TRY(DescriptorText read, co_await ReadDescriptorAt(lib.backend(), link->path));
     DescriptorEdit edit(read.text);
-    edit.SetParent(RelativePath(FolderOf(link->path), pair.parent_path), content_id);
+    edit.SetParent(RelativeName(FolderOf(link->path), pair.parent_path), content_id);
     CO_TRY(std::string new_text, edit.Finish());
     changes.push_back({link->path, std::move(read.text), std::move(new_text)});
   }

@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include "disklib/children.h"
 #include "disklib/descriptor.h"
 #include "disklib/descriptor_lines.h"
 #include "disklib/descriptor_text.h"
@@ -57,15 +58,10 @@ std::vector<std::string> NamesInVmsd(std::string_view text) {
   return names;
 }
 
-// The lines of a registry of linked clones: paths from the root of the datastore.
-std::vector<std::string> LinesOf(std::string_view text) {
-  std::vector<std::string> lines;
-  while (!text.empty()) {
-    const std::string_view line = text.substr(0, text.find('\n'));
-    text.remove_prefix(std::min(line.size() + 1, text.size()));
-    if (!line.empty() && line.front() != '#') lines.emplace_back(line);
-  }
-  return lines;
+std::vector<std::string> NamesInChildren(std::string_view text) {
+  std::vector<std::string> names;
+  for (const std::string& entry : ParseChildren(text)) names.push_back(NameInFolder(entry));
+  return names;
 }
 
 class DescriptorNames : public fss::DirectorySink {
@@ -106,7 +102,7 @@ DiskLister::Known DiskLister::Examine(std::string_view name, std::string_view te
   Known known;
   if (EndsWithIgnoringCase(name, kVmxSuffix)) known.names = NamesInVmx(text);
   if (EndsWithIgnoringCase(name, kVmsdSuffix)) known.names = NamesInVmsd(text);
-  if (EndsWithIgnoringCase(name, kChildrenSuffix)) known.names = LinesOf(text);
+  if (EndsWithIgnoringCase(name, kChildrenSuffix)) known.names = NamesInChildren(text);
   if (!EndsWithIgnoringCase(name, kDescriptorSuffix)) return known;
   Result<Descriptor> descriptor = ParseDescriptor(text);
   if (!descriptor) return known;
@@ -121,8 +117,8 @@ DiskLister::Known DiskLister::Examine(std::string_view name, std::string_view te
   return known;
 }
 
-void DiskLister::Note(const std::string& name, fss::InodeNumber inode, std::string_view folder_path,
-                      const Known& known, Findings& findings) {
+void DiskLister::Note(const std::string& name, fss::InodeNumber inode, const Known& known,
+                      Findings& findings) {
   if (known.is_descriptor) {
     findings.links[name] = {.name = name, .parent_name = known.parent_name};
     findings.sizes[name] = {inode, known.capacity_bytes};
@@ -132,8 +128,7 @@ void DiskLister::Note(const std::string& name, fss::InodeNumber inode, std::stri
   for (const std::string& found : known.names) {
     if (EndsWithIgnoringCase(name, kVmxSuffix)) findings.records.vmx_names.push_back(found);
     if (EndsWithIgnoringCase(name, kVmsdSuffix)) findings.records.vmsd_names.push_back(found);
-    if (!EndsWithIgnoringCase(name, kChildrenSuffix) || FolderOf(found) != folder_path) continue;
-    findings.clones.emplace(NameOf(found));
+    if (EndsWithIgnoringCase(name, kChildrenSuffix)) findings.clones.insert(found);
   }
 }
 
@@ -179,8 +174,7 @@ Task<Result<const DiskLister::Known*>> DiskLister::Look(fss::InodeNumber folder,
   co_return &known;
 }
 
-Task<Status> DiskLister::ListDisks(fss::InodeNumber folder, std::string_view folder_path,
-                                   DiskSink& sink) {
+Task<Status> DiskLister::ListDisks(fss::InodeNumber folder, DiskSink& sink) {
   DescriptorNames names;
   do {
     CO_TRY_STATUS(co_await file_system_.ReadDirectory(folder, names.cursor(), names));
@@ -189,7 +183,7 @@ Task<Status> DiskLister::ListDisks(fss::InodeNumber folder, std::string_view fol
   for (const std::string& name : names.names()) {
     fss::InodeNumber inode = 0;
     const Result<const Known*> looked = co_await Look(folder, name, inode);
-    if (looked) Note(name, inode, folder_path, **looked, findings);
+    if (looked) Note(name, inode, **looked, findings);
   }
   std::vector<FolderLink> links;
   for (auto& [name, link] : findings.links) {

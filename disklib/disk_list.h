@@ -37,10 +37,9 @@ class DiskLister {
   // `file_system` outlives this.
   explicit DiskLister(fss::FileSystem& file_system) : file_system_(file_system) {}
 
-  // Hands out the disks of one folder, sorted by name; `folder_path` is where it lies, from the
-  // root. A file that cannot be read is left out. Errors: those of ReadDirectory.
-  base::Task<base::Status> ListDisks(fss::InodeNumber folder, std::string_view folder_path,
-                                     DiskSink& sink);
+  // Hands out the disks of one folder, sorted by name. A file that cannot be read is left out.
+  // Errors: those of ReadDirectory.
+  base::Task<base::Status> ListDisks(fss::InodeNumber folder, DiskSink& sink);
 
  private:
   // What is remembered of a file: whether it is a descriptor, and what matters of it.
@@ -57,8 +56,8 @@ class DiskLister {
   struct Findings;
 
   static Known Examine(std::string_view name, std::string_view text);
-  static void Note(const std::string& name, fss::InodeNumber inode, std::string_view folder_path,
-                   const Known& known, Findings& findings);
+  static void Note(const std::string& name, fss::InodeNumber inode, const Known& known,
+                   Findings& findings);
   base::Task<base::Result<const Known*>> Look(fss::InodeNumber folder, std::string_view name,
                                               fss::InodeNumber& inode);
   base::Task<base::Status> ReadText(fss::InodeNumber inode, std::string_view name,

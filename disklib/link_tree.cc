@@ -74,21 +74,4 @@ std::string NumberedLinkPath(std::string_view base_path, uint32_t number) {
   return fmt::format("{}-{:06}{}", stem, number, kDescriptorSuffix);
 }
 
-std::string RelativePath(std::string_view folder, std::string_view path) {
-  std::string_view rest = path;
-  while (!folder.empty()) {
-    const std::string_view step = folder.substr(0, folder.find('/'));
-    const bool is_shared =
-        rest.size() > step.size() && rest.starts_with(step) && rest[step.size()] == '/';
-    if (!is_shared) break;
-    rest.remove_prefix(step.size() + 1);
-    folder.remove_prefix(std::min(step.size() + 1, folder.size()));
-  }
-  std::string relative;
-  for (; !folder.empty(); folder.remove_prefix(std::min(folder.find('/'), folder.size() - 1) + 1)) {
-    relative += "../";
-  }
-  return relative + std::string(rest);
-}
-
 }  // namespace disklib

@@ -51,7 +51,4 @@ class LinkTree {
 // "vm/vm.vmdk" and 1 -> "vm/vm-000001.vmdk".
 std::string NumberedLinkPath(std::string_view base_path, uint32_t number);
 
-// `path` as seen from `folder`: "vm/vm.vmdk" from "vm" is "vm.vmdk", from "clones" "../vm/vm.vmdk".
-std::string RelativePath(std::string_view folder, std::string_view path);
-
 }  // namespace disklib

@@ -94,7 +94,7 @@ Task<Status> MovePointer(Lib& lib, Rebase& rebase, RebaseOptions options) {
     CO_TRY_STATUS(co_await RegisterChild(lib.backend(), rebase.new_parent_path, rebase.path));
   }
   DescriptorEdit edit(loaded.text);
-  edit.SetParent(RelativePath(FolderOf(rebase.path), rebase.new_parent_path),
+  edit.SetParent(RelativeName(FolderOf(rebase.path), rebase.new_parent_path),
                  rebase.new_parent_content_id);
   CO_TRY(const std::string text, edit.Finish());
   CO_TRY_STATUS(co_await ReplaceDescriptor(lib.backend(), rebase.path, text));

@@ -199,7 +199,7 @@ std::vector<IntentReplacement> ReplacementsOf(std::string_view intent_path,
                                               const std::vector<FileChange>& changes) {
   std::vector<IntentReplacement> replacements;
   for (const FileChange& change : changes) {
-    IntentReplacement replacement{.name = RelativePath(FolderOf(intent_path), change.path),
+    IntentReplacement replacement{.name = RelativeName(FolderOf(intent_path), change.path),
                                   .old_mark = {},
                                   .contents = change.new_text};
     if (change.old_text) replacement.old_mark = MarkOf(*change.old_text);
@@ -210,11 +210,11 @@ std::vector<IntentReplacement> ReplacementsOf(std::string_view intent_path,
 
 // Intents name files as seen from their folder.
 void MakeRelative(std::string_view folder, SnapshotIntent& intent) {
-  for (std::string& guard : intent.guards) guard = RelativePath(folder, guard);
+  for (std::string& guard : intent.guards) guard = RelativeName(folder, guard);
   for (IntentRemoval& removal : intent.removals) {
-    removal.name = RelativePath(folder, removal.name);
-    removal.parent = RelativePath(folder, removal.parent);
-    for (std::string& file : removal.files) file = RelativePath(folder, file);
+    removal.name = RelativeName(folder, removal.name);
+    removal.parent = RelativeName(folder, removal.parent);
+    for (std::string& file : removal.files) file = RelativeName(folder, file);
   }
 }
 

@@ -188,7 +188,7 @@ Result<std::string> VmState::PathOf(std::string_view name) const {
 }
 
 std::string VmState::NameOfPath(std::string_view path) const {
-  return RelativePath(folder, path);
+  return RelativeName(folder, path);
 }
 
 const VmDisk* VmState::FindDisk(std::string_view node) const {

@@ -121,9 +121,8 @@ std::string VdiskTree::Place::path() const {
 base::Task<base::Result<disklib::FolderDisk>> VdiskTree::FindDisk(fss::InodeNumber folder,
                                                                   std::string_view name) {
   CO_TRY(const fss::InodeNumber volume_folder, DirectoryOf(folder));
-  CO_TRY(const std::string path, PathOf(folder));
   DiskCollector collector;
-  CO_TRY_STATUS(co_await lister_.ListDisks(volume_folder, path, collector));
+  CO_TRY_STATUS(co_await lister_.ListDisks(volume_folder, collector));
   for (disklib::FolderDisk& disk : collector.disks()) {
     if (disk.name == name) co_return std::move(disk);
   }
@@ -348,14 +347,13 @@ base::Task<base::Status> VdiskTree::ReadDirectory(fss::InodeNumber inode, uint64
     co_return listed;
   }
   CO_TRY(const fss::InodeNumber folder, DirectoryOf(inode));
-  CO_TRY(const std::string path, PathOf(inode));
   if (cursor < kDiskCursor) {
     FolderSink folders(sink, {inode, nodes_.at(inode).parent, inode == root()});
     CO_TRY_STATUS(co_await volume_.ReadDirectory(folder, cursor, folders));
     if (folders.full()) co_return base::Ok();
   }
   DiskCollector collector;
-  CO_TRY_STATUS(co_await lister_.ListDisks(folder, path, collector));
+  CO_TRY_STATUS(co_await lister_.ListDisks(folder, collector));
   // In the order of their numbers, which gives every disk a cursor that does not depend on others.
   std::map<fss::InodeNumber, std::pair<std::string, fss::FileType>> ordered;
   for (const disklib::FolderDisk& disk : collector.disks()) {

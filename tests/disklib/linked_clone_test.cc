@@ -37,6 +37,24 @@ TEST(LinkedClone, StandsOnItsParentAndIsRegisteredThere) {
   EXPECT_EQ(Children(bench, "a.vmdk"), (std::vector<std::string>{"b/c.vmdk", "d.vmdk"}));
 }
 
+TEST(LinkedClone, IsRegisteredByAPathThatHoldsFromEveryRoot) {
+  Bench bench;
+  MakeFolder(bench, "vm");
+  MakeFolder(bench, "clones");
+  bench.Create("vm/a.vmdk", {.size_bytes = kMebi});
+  ASSERT_TRUE(Link(bench, "vm/a.vmdk", "vm/b.vmdk"));
+  ASSERT_TRUE(Link(bench, "vm/a.vmdk", "clones/c.vmdk"));
+  const std::string registry = bench.Load("vm/a.vmdk.children");
+  EXPECT_EQ(registry,
+            "# Strata: disks that stand on this one, from this folder\nb.vmdk\n../clones/c.vmdk\n");
+  // Where the VM's folder is served alone, nobody can say whether the clone outside still lives.
+  bench.Create("d.vmdk", {.size_bytes = kMebi});
+  bench.Store("d.vmdk.children", "gone.vmdk\n../clones/c.vmdk\n");
+  EXPECT_EQ(Children(bench, "d.vmdk"), std::vector<std::string>{"../clones/c.vmdk"});
+  const Status refused = bench.Run(DeleteDisk(bench.lib, "d.vmdk"));
+  EXPECT_EQ(refused.error().code(), Code::kUnsupported);
+}
+
 TEST(LinkedClone, KeepsItsParentFromBeingDeletedOrRenamed) {
   Bench bench;
   MakeFolder(bench, "b");

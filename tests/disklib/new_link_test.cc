@@ -99,12 +99,14 @@ TEST(NewLink, OfAFlatLayoutIsNoChild) {
 
 TEST(RelativeName, LeadsBackToThePath) {
   for (const char* folder : {"", "vm", "vm/deep/er", "v"}) {
-    for (const char* path : {"p.vmdk", "vm/p.vmdk", "vm2/p.vmdk", "a/b/p.vmdk"}) {
+    for (const char* path : {"p.vmdk", "vm/p.vmdk", "vm2/p.vmdk", "vm/deep/p.vmdk", "a/b/p.vmdk"}) {
       EXPECT_EQ(*ResolveName(folder, RelativeName(folder, path)), path) << folder;
     }
   }
   EXPECT_EQ(RelativeName("vm", "vm/p.vmdk"), "p.vmdk");
   EXPECT_EQ(RelativeName("vm", "base/p.vmdk"), "../base/p.vmdk");
+  EXPECT_EQ(RelativeName("a/b", "a/c/d.vmdk"), "../c/d.vmdk");
+  EXPECT_EQ(RelativeName("vm2", "vm/vm.vmdk"), "../vm/vm.vmdk");
 }
 
 TEST(PlanExtend, EndsWhereTheFormatOfTheLastExtentDoes) {

@@ -203,17 +203,17 @@ TEST(DiskLister, FindsBaseDisksAndNothingElse) {
   const std::vector<std::string> expected = {"other.vmdk on other.vmdk", "tiny.vmdk on tiny.vmdk",
                                              "vm.vmdk on vm-000001.vmdk, frozen vm.vmdk"};
   Names first;
-  ASSERT_TRUE(bench.Run(lister.ListDisks(bench.files.root(), "", first)));
+  ASSERT_TRUE(bench.Run(lister.ListDisks(bench.files.root(), first)));
   EXPECT_EQ(first.names, expected);
   // The second time nothing is read but names and attributes.
   bench.files.StopFailing();
   Names second;
-  ASSERT_TRUE(bench.Run(lister.ListDisks(bench.files.root(), "", second)));
+  ASSERT_TRUE(bench.Run(lister.ListDisks(bench.files.root(), second)));
   EXPECT_EQ(second.names, expected);
   EXPECT_LE(bench.files.call_count(), 12u);
   ASSERT_TRUE(bench.Run(bench.backend.Remove("vm-000001.vmdk")));
   Names third;
-  ASSERT_TRUE(bench.Run(lister.ListDisks(bench.files.root(), "", third)));
+  ASSERT_TRUE(bench.Run(lister.ListDisks(bench.files.root(), third)));
   EXPECT_EQ(third.names.back(), "vm.vmdk on vm.vmdk");
   EXPECT_EQ(bench.files.lookups_held(), 0u);
 }
@@ -221,7 +221,7 @@ TEST(DiskLister, FindsBaseDisksAndNothingElse) {
 std::vector<std::string> ListingOf(Bench& bench) {
   DiskLister lister(bench.files);
   Names names;
-  EXPECT_TRUE(bench.Run(lister.ListDisks(bench.files.root(), "", names)));
+  EXPECT_TRUE(bench.Run(lister.ListDisks(bench.files.root(), names)));
   return names.names;
 }
 
@@ -259,6 +259,24 @@ TEST(DiskLister, ShowsLinkedClonesAsDisksOfTheirOwn) {
   EXPECT_EQ(ListingOf(bench),
             (std::vector<std::string>{"clone.vmdk on clone.vmdk",
                                       "elsewhere.vmdk on elsewhere.vmdk", "vm.vmdk on vm.vmdk"}));
+}
+
+TEST(DiskLister, ShowsACloneOfTheCurrentLeafInAFolderThatWasServedAlone) {
+  Bench bench;
+  const auto folder = bench.Run(bench.files.MakeDirectory(bench.files.root(), "vm", {}));
+  ASSERT_TRUE(folder);
+  bench.Create("vm/a.vmdk", {.size_bytes = kMebi});
+  StoreChild(bench, "vm/a-000001.vmdk", "a.vmdk");
+  StoreChild(bench, "vm/b.vmdk", "a-000001.vmdk");
+  bench.Store("vm/a.vmsd", "strata.disk0.current = \"a-000001.vmdk\"\n");
+  // What the program writes that has only the folder before it.
+  bench.Store("vm/a-000001.vmdk.children", "b.vmdk\n");
+  DiskLister lister(bench.files);
+  Names names;
+  EXPECT_TRUE(bench.Run(lister.ListDisks(folder->inode, names)));
+  EXPECT_EQ(names.names, (std::vector<std::string>{"a.vmdk on a-000001.vmdk, frozen a.vmdk",
+                                                   "b.vmdk on b.vmdk"}));
+  bench.files.Forget(folder->inode, 1);
 }
 
 }  // namespace
