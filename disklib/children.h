@@ -3,9 +3,9 @@
 // `PARENT.vmdk.children` holds one path a line, relative to its own folder as a parent hint is, so
 // that it means the same from whichever folder the disks are served; `#` begins a comment. An entry
 // counts while a descriptor stands there that names the parent; what else it says is stale
-// (disklib/FORMAT.md, "Linked clones"). Paths here are from the datastore's root. An entry is durable before its child exists and goes after
-// it, so that a cut leaves at worst a stale one. Place: under the operations and Lib::CheckAlone.
-// Thread rule: the executor of the Lib; the caller holds the parent's path or claim.
+// (disklib/FORMAT.md, "Linked clones"). An entry is durable before its child exists and goes after
+// it, so that a cut leaves at worst a stale one. Paths given and taken start at the datastore's
+// root. Place: under the operations and Lib::CheckAlone. Thread rule: the executor of the Lib; the caller holds the parent's path or claim.
 #pragma once
 
 #include <string>
@@ -29,8 +29,9 @@ std::vector<std::string> ParseChildren(std::string_view text);
 base::Task<base::Result<std::vector<std::string>>> RegisteredChildren(ObjectBackend& backend,
                                                                       std::string_view parent_path);
 
-// The entries that count: their disk is there and names the parent. One that cannot be read, or lies
-// outside of what is served as the datastore, counts, too. Errors: those of reading the registry.
+// The entries that count: their disk is there and names the parent. One that cannot be read, or
+// lies outside of what is served as the datastore, counts, too. Errors: those of reading the
+// registry.
 base::Task<base::Result<std::vector<std::string>>> LivingChildren(ObjectBackend& backend,
                                                                   std::string_view parent_path);
 
