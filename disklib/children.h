@@ -5,7 +5,8 @@
 // counts while a descriptor stands there that names the parent; what else it says is stale
 // (disklib/FORMAT.md, "Linked clones"). An entry is durable before its child exists and goes after
 // it, so that a cut leaves at worst a stale one. Paths given and taken start at the datastore's
-// root. Place: under the operations and Lib::CheckAlone. Thread rule: the executor of the Lib; the caller holds the parent's path or claim.
+// root. Place: under the operations and Lib::CheckAlone. Thread rule: the executor of the Lib; the
+// caller holds the parent's path or claim.
 #pragma once
 
 #include <string>
