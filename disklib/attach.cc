@@ -61,16 +61,21 @@ Status CheckFits(const LoadedDescriptor& link, const LoadedDescriptor& parent,
                            FormatContentId(above.content_id)));
 }
 
-// A parent that stands on the link itself would make a ring.
-Task<Status> CheckNoRing(Lib& lib, const LoadedDescriptor* link, std::string_view parent_path) {
+// A parent that stands on the link itself would make a ring, one of too many links no disk.
+Task<Status> CheckPlace(Lib& lib, const LoadedDescriptor* link, std::string_view parent_path) {
   const OpenOptions options{.writable = false, .user = "strata disk attach"};
   CO_TRY(const std::unique_ptr<Chain> chain, co_await lib.Open(parent_path, options));
   const auto& links = chain->links();
   const bool is_ring = std::any_of(
       links.begin(), links.end(),
       [link](const std::unique_ptr<Link>& other) { return other->path() == link->path; });
-  const Status closed = co_await chain->Close();
-  if (!is_ring) co_return closed;
+  const bool is_too_long = links.size() >= kChainLinksMax;
+  CO_TRY_STATUS(co_await chain->Close());
+  if (is_too_long) {
+    co_return Error(Code::kTooManyLinks, fmt::format("attach {}: {} stands on {} links already",
+                                                     link->path, parent_path, kChainLinksMax - 1));
+  }
+  if (!is_ring) co_return base::Ok();
   co_return Error(Code::kLoop, fmt::format("attach {}: {} stands on it", link->path, parent_path));
 }
 
@@ -170,7 +175,7 @@ Task<Status> AttachLink(Lib& lib, std::string_view path, std::string_view parent
   CO_TRY(LoadedDescriptor link, co_await lib.Load(path, /*need_extents=*/true));
   CO_TRY(const LoadedDescriptor parent, co_await lib.Load(parent_path, /*need_extents=*/true));
   CO_TRY_STATUS(CheckFits(link, parent, options));
-  CO_TRY_STATUS(co_await CheckNoRing(lib, &link, parent.path));
+  CO_TRY_STATUS(co_await CheckPlace(lib, &link, parent.path));
   CO_TRY_STATUS(co_await lib.CheckAlone(link, "attach"));
   const OpenOptions own_options{.writable = true, .user = "strata disk attach"};
   const OpenOptions parent_options{.writable = false, .user = "strata disk attach"};
@@ -178,7 +183,11 @@ Task<Status> AttachLink(Lib& lib, std::string_view path, std::string_view parent
   CO_TRY(const OpenDisks::Claim parent_claim, lib.ClaimDisk(parent, parent_options));
   DescriptorEdit edit(link.text);
   const bool is_same = link.descriptor.parent_content_id == parent.descriptor.content_id;
-  if (!is_same) edit.SetContentId(DrawContentId(lib.executor().random()), lib.executor().random());
+  if (!is_same) {
+    CO_TRY_STATUS(co_await CheckNoLivingChildren(lib.backend(), link.path, "attach"));
+    edit.SetContentId(DrawContentId(lib.executor().random()), lib.executor().random());
+    edit.EndChangeTracking();
+  }
   edit.SetHeader("parentCID", FormatContentId(parent.descriptor.content_id));
   const std::string hint = RelativeName(FolderOf(link.path), parent.path);
   edit.SetHeader("parentFileNameHint", fmt::format("\"{}\"", hint));

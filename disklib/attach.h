@@ -21,7 +21,8 @@ struct AttachOptions {
 };
 
 // Makes the sparse link at `path` the child of `parent_path`. Errors: kInvalidArgument (a flat
-// link, or one smaller than the parent), kMiscompare naming both content ids, kLoop, kBusy.
+// link, or one smaller than the parent), kMiscompare naming both content ids, kLoop,
+// kTooManyLinks, kUnsupported (a link that others stand on), kBusy.
 base::Task<base::Status> AttachLink(Lib& lib, std::string_view path, std::string_view parent_path,
                                     AttachOptions options);
 

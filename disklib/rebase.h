@@ -30,10 +30,11 @@ struct RebaseResult {
   uint64_t copied_bytes = 0;
 };
 
-// Errors: kMiscompare naming the first difference (kProve), kUnsupported (a base; a link that
-// others stand on, unless the content stays by proof), kInvalidArgument (a parent larger than the
-// link), kLoop (the new parent stands on the link), kNotFound (the old parent is gone and the ids
-// do not agree: only force is left), kBusy naming a holder, kInterrupted, kNoSpace, kIo.
+// Errors: kMiscompare naming the first difference, or an old parent that was modified (kProve),
+// kUnsupported (a base; a link that others stand on, unless the content stays by proof),
+// kInvalidArgument (a parent larger than the link), kLoop (the new parent stands on the link),
+// kTooManyLinks, kNotFound (the old parent is gone and the ids do not agree: only force is left),
+// kBusy naming a holder, kInterrupted, kNoSpace, kIo.
 base::Task<base::Result<RebaseResult>> RebaseLink(Lib& lib, std::string_view path,
                                                   RebaseOptions options, Progress* progress);
 

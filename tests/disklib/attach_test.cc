@@ -101,6 +101,34 @@ TEST(AttachLink, DrawsANewIdWhenTheContentChanges) {
   EXPECT_FALSE(HashOf(bench, "b.vmdk").empty());
 }
 
+TEST(AttachLink, MakesNoChainThatIsTooLongToOpen) {
+  Bench bench;
+  bench.Create("0.vmdk", {.size_bytes = kMebi});
+  for (size_t link = 1; link < kChainLinksMax; ++link) {
+    const std::string below = std::to_string(link - 1) + ".vmdk";
+    const std::string path = std::to_string(link) + ".vmdk";
+    ASSERT_TRUE(bench.Run(CreateLinkedClone(bench.lib, below, path, {})));
+  }
+  ASSERT_TRUE(bench.Run(CreateLinkedClone(bench.lib, "0.vmdk", "other.vmdk", {})));
+  const Status refused = bench.Run(AttachLink(bench.lib, "other.vmdk", "31.vmdk", {}));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), Code::kTooManyLinks);
+  EXPECT_TRUE(bench.Run(AttachLink(bench.lib, "other.vmdk", "30.vmdk", {})));
+}
+
+TEST(AttachLink, ChangesNoLinkThatAClonePutElsewhereStandsOn) {
+  Bench bench;
+  MakeChain(bench);
+  bench.Create("other.vmdk", {.size_bytes = 4 * kMebi});
+  ASSERT_TRUE(bench.Run(bench.files.MakeDirectory(bench.files.root(), "sub", {})));
+  ASSERT_TRUE(bench.Run(CreateLinkedClone(bench.lib, "b.vmdk", "sub/c.vmdk", {})));
+  const Status refused =
+      bench.Run(AttachLink(bench.lib, "b.vmdk", "other.vmdk", {.changes_content = true}));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), Code::kUnsupported);
+  EXPECT_NE(refused.error().message().find("sub/c.vmdk"), std::string::npos);
+}
+
 TEST(DetachLink, TakesOnlyALeafThatReadsNothingFromItsParent) {
   Bench bench;
   MakeChain(bench);

@@ -22,9 +22,9 @@ using base::Result;
 using base::Status;
 
 constexpr uint64_t kSize = 128 * 1024;
-constexpr const char* kPaths[] = {"flat.vmdk",   "new.vmdk",   "copy.vmdk", "left.vmdk",
-                                  "right.vmdk",  "child.vmdk", "vm.vmdk",   "vm-000001.vmdk",
-                                  "sparse.vmdk"};
+constexpr const char* kPaths[] = {"flat.vmdk", "new.vmdk",       "copy.vmdk",
+                                  "left.vmdk", "right.vmdk",     "child.vmdk",
+                                  "vm.vmdk",   "vm-000001.vmdk", "sparse.vmdk"};
 
 constexpr const char* kParent = "parent of child.vmdk";
 
@@ -86,8 +86,8 @@ void PrepareSparse(SnapshotStand& stand) {
 void PrepareParents(SnapshotStand& stand) {
   stand.Create("left.vmdk", kSize);
   Write(stand, "left.vmdk", 0);
-  const auto copied = stand.Run(
-      CloneDisk(stand.lib(), "left.vmdk", stand.lib(), "right.vmdk", {}, nullptr));
+  const auto copied =
+      stand.Run(CloneDisk(stand.lib(), "left.vmdk", stand.lib(), "right.vmdk", {}, nullptr));
   ASSERT_TRUE(copied) << copied.error().message();
   MakeLink(stand, "child.vmdk",
            {.layout = DiskLayout::kSeSparse,
@@ -128,6 +128,17 @@ void MoveToTheRight(World& world) {
   world[kParent] = ContentOf("right.vmdk");
 }
 
+// What the child does not hold itself reads as the other parent says.
+void ReadFromTheRight(World& world) {
+  const Content& left = world["left.vmdk"];
+  const Content& right = world["right.vmdk"];
+  Content& child = world["child.vmdk"];
+  for (size_t i = 0; i < child.size(); ++i) {
+    if (child[i] == left[i]) child[i] = right[i];
+  }
+  MoveToTheRight(world);
+}
+
 void DropSnapshots(World& world) {
   std::erase_if(world, [](const auto& entry) { return entry.first.starts_with("snapshot "); });
 }
@@ -135,8 +146,8 @@ void DropSnapshots(World& world) {
 constexpr OperationCase kCases[] = {
     {"Create", PrepareSnapshots,
      [](SnapshotStand& stand) {
-       return StatusOf(stand.Run(
-           CreateSnapshot(stand.lib(), "vm.vmdk", {.name = "three"}, nullptr)));
+       return StatusOf(
+           stand.Run(CreateSnapshot(stand.lib(), "vm.vmdk", {.name = "three"}, nullptr)));
      },
      [](World& world) { world["snapshot three"] = world["now"]; }},
     {"Revert", PrepareSnapshots,
@@ -176,11 +187,10 @@ constexpr OperationCase kCases[] = {
     {"Clone", PrepareSnapshots,
      [](SnapshotStand& stand) {
        const CloneOptions options{.layout = DiskLayout::kSeSparse};
-       return StatusOf(stand.Run(CloneDisk(stand.lib(), "vm-000002.vmdk", stand.lib(),
-                                           "copy.vmdk", options, nullptr)));
+       return StatusOf(stand.Run(
+           CloneDisk(stand.lib(), "vm-000002.vmdk", stand.lib(), "copy.vmdk", options, nullptr)));
      },
-     [](World& world) { world["copy.vmdk"] = world["now"]; },
-     Code::kExists},
+     [](World& world) { world["copy.vmdk"] = world["now"]; }, Code::kExists},
     {"DeleteADisk", PrepareFlat,
      [](SnapshotStand& stand) { return stand.Run(DeleteDisk(stand.lib(), "flat.vmdk")); },
      [](World& world) { world.erase("flat.vmdk"); }},
@@ -199,12 +209,13 @@ constexpr OperationCase kCases[] = {
      MoveToTheRight},
     {"Detach", PrepareEmptyParent,
      [](SnapshotStand& stand) { return stand.Run(DetachLink(stand.lib(), "child.vmdk", nullptr)); },
-     [](World& world) { world.erase(kParent); },
-     Code::kInvalidArgument},
+     [](World& world) { world.erase(kParent); }, Code::kInvalidArgument},
     {"RebaseByProof", PrepareParents,
      [](SnapshotStand& stand) { return Rebase(stand, RebaseMode::kProve); }, MoveToTheRight},
     {"RebaseByCopy", PrepareDifferentParents,
      [](SnapshotStand& stand) { return Rebase(stand, RebaseMode::kCopy); }, MoveToTheRight},
+    {"RebaseByForce", PrepareDifferentParents,
+     [](SnapshotStand& stand) { return Rebase(stand, RebaseMode::kForce); }, ReadFromTheRight},
 };
 
 Status Read(SnapshotStand& stand, std::string name, std::string_view path, World& world) {

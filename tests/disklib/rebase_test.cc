@@ -25,9 +25,9 @@ struct RebaseBench : SnapshotBench {
         RebaseLink(stand.lib(), "vm-000001.vmdk", {.new_parent = onto, .mode = mode}, nullptr));
   }
 
-  std::string Parent() {
-    return ParseDescriptor(stand.Load("vm-000001.vmdk"))->parent_file_name_hint;
-  }
+  Descriptor Child() { return *ParseDescriptor(stand.Load("vm-000001.vmdk")); }
+
+  std::string Parent() { return Child().parent_file_name_hint; }
 };
 
 TEST(RebaseLink, ChangesThePointerWhereBothParentsHoldTheSame) {
@@ -81,6 +81,68 @@ TEST(RebaseLink, RefusesCyclesAndBases) {
   const auto base = bench.stand.Run(
       RebaseLink(bench.stand.lib(), "vm.vmdk", {.new_parent = "other.vmdk"}, nullptr));
   EXPECT_EQ(base.error().code(), Code::kUnsupported);
+}
+
+TEST(RebaseLink, GivesALinkThatReadsDifferentlyANewContentId) {
+  RebaseBench bench;
+  const uint32_t before = bench.Child().content_id;
+  ASSERT_TRUE(bench.Rebase(RebaseMode::kProve));
+  EXPECT_EQ(bench.Child().content_id, before);
+  ASSERT_TRUE(bench.Rebase(RebaseMode::kForce, "vm.vmdk"));
+  EXPECT_NE(bench.Child().content_id, before);
+}
+
+TEST(RebaseLink, TrustsNoOldParentThatWasModified) {
+  RebaseBench bench;
+  std::string text = bench.stand.Load("vm.vmdk");
+  const size_t at = text.find("\nCID=");
+  ASSERT_NE(at, std::string::npos);
+  text.replace(at, 13, "\nCID=12345678");
+  bench.stand.Store("vm.vmdk", text);
+  const auto refused = bench.Rebase(RebaseMode::kProve);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), Code::kMiscompare);
+  EXPECT_NE(refused.error().message().find("vm.vmdk has 12345678"), std::string::npos);
+  EXPECT_FALSE(bench.Rebase(RebaseMode::kCopy));
+  EXPECT_TRUE(bench.Rebase(RebaseMode::kForce));
+}
+
+TEST(RebaseLink, LeavesOnlyForceWhereTheOldParentIsLost) {
+  RebaseBench bench;
+  ASSERT_TRUE(bench.stand.Run(bench.backend.Remove("vm.vmdk")));
+  const auto refused = bench.Rebase(RebaseMode::kProve);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), Code::kNotFound);
+  EXPECT_NE(refused.error().message().find("vm.vmdk is not there"), std::string::npos);
+  EXPECT_TRUE(bench.Rebase(RebaseMode::kForce));
+}
+
+TEST(RebaseLink, MakesNoChainThatIsTooLongToOpen) {
+  RebaseBench bench;
+  for (size_t links = 1; links < kChainLinksMax; ++links) {
+    bench.stand.Take("s" + std::to_string(links), "other.vmdk");
+  }
+  const std::string leaf = bench.stand.Leaf("other.vmdk");
+  const std::string below = ParseDescriptor(bench.stand.Load(leaf))->parent_file_name_hint;
+  const auto refused = bench.Rebase(RebaseMode::kForce, leaf);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), Code::kTooManyLinks);
+  const auto deepest = bench.Rebase(RebaseMode::kForce, below);
+  EXPECT_TRUE(deepest) << deepest.error().message();
+  EXPECT_TRUE(bench.stand.TryContentOf("vm-000001.vmdk"));
+}
+
+TEST(RebaseLink, RefusesAParentThatSomebodyWritesTo) {
+  RebaseBench bench;
+  const auto writer =
+      bench.stand.Run(bench.stand.lib().Open("other.vmdk", {.writable = true, .user = "a guest"}));
+  ASSERT_TRUE(writer);
+  for (const RebaseMode mode : {RebaseMode::kProve, RebaseMode::kCopy, RebaseMode::kForce}) {
+    const auto refused = bench.Rebase(mode);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code(), Code::kBusy);
+  }
+  ASSERT_TRUE(bench.stand.Run((*writer)->Close()));
 }
 
 }  // namespace
