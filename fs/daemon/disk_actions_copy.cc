@@ -7,6 +7,7 @@
 #include "disklib/defragment.h"
 #include "disklib/linked_clone.h"
 #include "disklib/provision.h"
+#include "disklib/rebase.h"
 #include "fs/daemon/disk_actions.h"
 
 namespace stratad {
@@ -109,6 +110,37 @@ Task<Result<Json>> Detach(DiskCall& call) {
   co_return Json::object();
 }
 
+// Errors: kInvalidArgument for both of two ways.
+Result<disklib::RebaseMode> RebaseModeIn(const Json& request) {
+  const bool copies = FlagOf(request, "copy");
+  const bool is_forced = FlagOf(request, "force");
+  if (copies && is_forced) return Senseless("rebase: \"copy\" or \"force\", not both");
+  if (is_forced) return disklib::RebaseMode::kForce;
+  return copies ? disklib::RebaseMode::kCopy : disklib::RebaseMode::kProve;
+}
+
+// What lets the link read as before; with "force" nothing does.
+const char* ProofOf(const disklib::RebaseResult& result, disklib::RebaseMode mode) {
+  if (mode == disklib::RebaseMode::kForce) return "none";
+  if (mode == disklib::RebaseMode::kCopy) return "copy";
+  return result.was_proven_by_id ? "content id" : "content";
+}
+
+Task<Result<Json>> Rebase(DiskCall& call) {
+  CO_TRY(const std::string path, PathIn(call.request, "disk"));
+  CO_TRY(const std::string parent, PathIn(call.request, "parent"));
+  CO_TRY(const disklib::RebaseMode mode, RebaseModeIn(call.request));
+  const disklib::RebaseOptions options{.new_parent = parent, .mode = mode};
+  CO_TRY(const disklib::RebaseResult result,
+         co_await disklib::RebaseLink(call.lib, path, options, call.progress));
+  Json json = Json::object();
+  json["disk"] = path;
+  json["parent"] = parent;
+  json["proof"] = ProofOf(result, mode);
+  json["copied_bytes"] = result.copied_bytes;
+  co_return json;
+}
+
 using SpaceChange = Task<Result<disklib::SpaceResult>> (*)(disklib::Lib& lib, std::string_view path,
                                                            disklib::Progress* progress);
 
@@ -134,6 +166,7 @@ constexpr std::array kVerbs = {
     DiskVerb{.name = "hash", .run = Hash, .only_reads = true},
     DiskVerb{.name = "inflate", .run = ChangeSpace<disklib::InflateDisk>},
     DiskVerb{.name = "punch", .run = ChangeSpace<disklib::PunchDisk>},
+    DiskVerb{.name = "rebase", .run = Rebase},
     DiskVerb{.name = "zero", .run = ChangeSpace<disklib::ZeroDisk>},
 };
 

@@ -38,6 +38,46 @@ exercise() {
   [[ $code -eq 2 ]] || fail "exit code $code for a size without sense"
 }
 
+# A link that moves between parents which hold the same, or not. a.vmdk and c.vmdk begin equal, with content ids of their own.
+change_parents() {
+  local folder=$1 link=$1/sub/b.vmdk code=0 before
+  local datastore=("${@:2}")  # where a folder of the host has to say so
+  "$strata" disk create "$folder/a.vmdk" --size 8M
+  "$strata" disk create "$folder/c.vmdk" --size 8M
+  for name in a c; do "$strata" disk zero "$folder/$name.vmdk" >/dev/null; done
+  head -c 2M /dev/urandom >"$work/content"
+  for name in a c; do dd if="$work/content" of="$folder/$name-flat.vmdk" conv=notrunc status=none; done
+  "$strata" disk clone "$folder/a.vmdk" "$link" --linked >/dev/null
+  if [[ $# -gt 1 ]]; then
+    refused 'leaves the datastore; --datastore' "$strata" disk hash "$link"
+  else
+    refused 'lies on a volume' "$strata" disk hash "$link" --datastore "$folder"
+  fi
+  before=$("$strata" disk hash "${datastore[@]}" "$link")
+  refused 'there.vmdk' "$strata" disk rebase "${datastore[@]}" "$link" "$folder/there.vmdk"
+  refused 'has no parent' "$strata" disk rebase "$folder/c.vmdk" "$folder/a.vmdk"
+  refused 'stands on it' "$strata" disk rebase "${datastore[@]}" "$link" "$link"
+  "$strata" disk rebase "${datastore[@]}" "$link" "$folder/c.vmdk" | grep -q 'c.vmdk: the same by its content$' ||
+    fail "a proof by content"
+  refused 'sub/b.vmdk stands on it' "$strata" disk delete "$folder/c.vmdk"
+  dd if=/dev/urandom of="$folder/a-flat.vmdk" bs=64k seek=64 count=1 conv=notrunc status=none
+  refused 'differ at byte 4194304' "$strata" disk rebase "${datastore[@]}" "$link" "$folder/a.vmdk"
+  "$strata" disk rebase "${datastore[@]}" "$link" "$folder/a.vmdk" --copy --force >/dev/null 2>&1 || code=$?
+  [[ $code -eq 2 ]] || fail "exit code $code for two ways at once"
+  "$strata" disk rebase "${datastore[@]}" "$link" "$folder/a.vmdk" --copy --json >"$work/rebased"
+  grep -q '"copied_bytes": 65536' "$work/rebased" || fail "rebase: $(cat "$work/rebased")"
+  [[ "$("$strata" disk hash "${datastore[@]}" "$link")" == "$before" ]] || fail "a rebase changed what is read"
+  "$strata" disk rebase "${datastore[@]}" "$link" "$folder/a.vmdk" | grep -q 'by its content id$' || fail "a proof by content id"
+  dd if=/dev/zero of="$folder/c-flat.vmdk" bs=1M count=2 conv=notrunc status=none
+  "$strata" disk rebase "${datastore[@]}" "$link" "$folder/c.vmdk" --force >/dev/null
+  "$strata" disk compare "${datastore[@]}" "$link" "$folder/c.vmdk" >/dev/null || fail "a forced rebase reads something else"
+  "$strata" disk check "${datastore[@]}" "$link" >/dev/null || fail "the chain after a forced rebase"
+  "$strata" disk delete "$folder/a.vmdk"
+  "$strata" disk delete "${datastore[@]}" "$link"
+  "$strata" disk delete "$folder/c.vmdk"
+  ! compgen -G "$folder/*.children" >/dev/null || fail "a registry without children stays"
+}
+
 # What the other way of opening is told while one is open.
 check_locks() {
   local vdisk=$mount_point/devices/vdisks/test/vm/a.vmdk flat=$mount_point/volumes/test/vm/a-flat.vmdk
@@ -111,11 +151,13 @@ check_interruption() {
 
 mkdir -p "$work/folder/sub"
 exercise "$work/folder"
+change_parents "$work/folder" --datastore "$work/folder"
 echo "works in a host folder"
 
 format_and_mount 2G
 mkdir -p "$mount_point/volumes/test/vm/sub"
 exercise "$mount_point/volumes/test/vm"
+change_parents "$mount_point/volumes/test/vm"
 echo "works on a mount"
 check_locks
 check_image

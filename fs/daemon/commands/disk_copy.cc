@@ -1,4 +1,5 @@
-// `strata disk clone|compare|hash|inflate|eager-zero|punch|zero`: the content of disks.
+// `strata disk clone|compare|hash|inflate|eager-zero|punch|zero|attach|detach|rebase`: the content
+// of disks, and what links stand on.
 #include <string>
 
 #include <fmt/format.h>
@@ -45,6 +46,15 @@ void PrintSpace(const Json& answer) {
              Bytes(answer, "allocated_before_bytes"));
 }
 
+void PrintRebase(const Json& answer) {
+  const std::string proof = StringOf(answer, "proof").value_or("");
+  const std::string how = proof == "none"   ? "what it does not hold itself reads as there"
+                          : proof == "copy" ? Bytes(answer, "copied_bytes") + " copied into it"
+                                            : "the same by its " + proof;
+  fmt::print("{} stands on {}: {}\n", StringOf(answer, "disk").value_or(""),
+             StringOf(answer, "parent").value_or(""), how);
+}
+
 void AddClone(CommandLine& line, CLI::App* disk) {
   DiskCommand clone(line, disk, "clone", "clone", "Copy a disk's whole chain to a new disk");
   clone.Word("to", "to", "The new disk, also on another volume of the mount")
@@ -62,6 +72,30 @@ void AddSpaceChange(CommandLine& line, CLI::App* disk, const char* name, const c
   DiskCommand(line, disk, name, name, help).Prints(PrintSpace);
 }
 
+// Which link a link stands on.
+void AddParentChanges(CommandLine& line, CLI::App* disk) {
+  DiskCommand attach(line, disk, "attach", "attach", "Put a sparse link on a parent");
+  attach.Word("parent", "parent", "The descriptor it is to stand on")
+      ->required()
+      ->type_name("PARENT_PATH");
+  attach.Flag("--force", "force", "Also when the link then reads differently: a new content id");
+  DiskCommand(line, disk, "detach", "detach",
+              "Make a link that reads nothing from its parent a base");
+  DiskCommand rebase(line, disk, "rebase", "rebase",
+                     "Put a link on another parent that holds the same");
+  rebase.Word("parent", "parent", "The descriptor it is to stand on")
+      ->required()
+      ->type_name("PARENT_PATH");
+  CLI::Option* const copy = rebase.Flag(
+      "--copy", "copy", "Where the new parent differs, copy what was read into the link");
+  rebase
+      .Flag("--force", "force",
+            "Without a look at the old parent: what the link does not hold reads as the new one "
+            "says")
+      ->excludes(copy);
+  rebase.Prints(PrintRebase);
+}
+
 }  // namespace
 
 void AddDiskCopies(CommandLine& line, CLI::App* disk) {
@@ -77,13 +111,7 @@ void AddDiskCopies(CommandLine& line, CLI::App* disk) {
   AddSpaceChange(line, disk, "eager-zero", "Write zeros to what a zeroedthick disk never used");
   AddSpaceChange(line, disk, "punch", "Give back the space of zeros");
   AddSpaceChange(line, disk, "zero", "Make the whole disk read as zeros: its content is gone");
-  DiskCommand attach(line, disk, "attach", "attach", "Put a sparse link on a parent");
-  attach.Word("parent", "parent", "The descriptor it is to stand on")
-      ->required()
-      ->type_name("PARENT_PATH");
-  attach.Flag("--force", "force", "Also when the link then reads differently: a new content id");
-  DiskCommand(line, disk, "detach", "detach",
-              "Make a link that reads nothing from its parent a base");
+  AddParentChanges(line, disk);
 }
 
 }  // namespace stratad

@@ -124,6 +124,16 @@ base::Result<std::string> HostDatastore(const Json& request, const DiskRequestOp
   return folder;
 }
 
+// A name that leaves the folder taken for the datastore may lie in a larger one.
+base::Error WithAdvice(const base::Error& error, const DiskPlace& place,
+                       const DiskRequestOptions& options) {
+  const bool is_narrow = place.in_host_folder() && options.datastore.empty() &&
+                         error.code() == base::Code::kNotPermitted &&
+                         error.message().find("the datastore") != std::string::npos;
+  if (!is_narrow) return error;
+  return {error.code(), error.message() + "; --datastore FOLDER names a larger one"};
+}
+
 base::Result<Json> RunHere(const DiskPlace& place, Json request,
                            const DiskRequestOptions& options) {
   std::string target = place.target;
@@ -137,7 +147,8 @@ base::Result<Json> RunHere(const DiskPlace& place, Json request,
   }
   const Access access = DiskActionOnlyReads(request) ? Access::kRead : Access::kWrite;
   DiskTask task(std::move(request), options);
-  TRY_STATUS(RunOnVolume({target}, access, task));
+  const base::Status done = RunOnVolume({target}, access, task);
+  if (!done) return WithAdvice(done.error(), place, options);
   return task.answer();
 }
 
@@ -170,6 +181,10 @@ base::Result<Json> RunDiskRequest(Json request, const DiskRequestOptions& option
     if (!place) place = found;
   }
   if (!place) return base::Error(base::Code::kInvalidArgument, "no disk is named");
+  if (!options.datastore.empty() && !place->in_host_folder()) {
+    return base::Error(base::Code::kInvalidArgument,
+                       "--datastore is for disks in host folders; this one lies on a volume");
+  }
   CatchInterrupts();
   return place->mount_point.empty() ? RunHere(*place, std::move(request), options)
                                     : AskDaemon(*place, std::move(request), options);

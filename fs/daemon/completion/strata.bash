@@ -14,7 +14,7 @@ _strata_words() {
     cat | get | put | rm | mkdir) echo --help ;;
     disk)
       echo --help create info rename delete extend clone compare hash defragment inflate eager-zero punch zero
-      echo attach detach snapshot consolidate check
+      echo attach detach rebase snapshot consolidate check
       ;;
     'disk snapshot') echo --help create list revert delete delete-all measure ;;
     'disk create') echo --help --datastore --size --format --layout --adapter --grain --all-tables ;;
@@ -23,6 +23,7 @@ _strata_words() {
     'disk extend') echo --help --datastore --format ;;
     'disk clone') echo --help --datastore --format --grain --all-tables --linked --json ;;
     'disk attach') echo --help --datastore --force ;;
+    'disk rebase') echo --help --datastore --copy --force --json ;;
     'disk check') echo --help --datastore --repair --explain --fix --folder --json ;;
     'disk consolidate' | 'disk snapshot delete' | 'disk snapshot delete-all') echo --help --datastore --reclaim --json ;;
     'disk snapshot create') echo --help --datastore --format --description --json ;;
