@@ -79,11 +79,18 @@ Task<Status> CheckPlace(Lib& lib, const LoadedDescriptor* link, std::string_view
   co_return Error(Code::kLoop, fmt::format("attach {}: {} stands on it", link->path, parent_path));
 }
 
-// Registers and unregisters only what a folder's own descriptors do not show.
-Task<Status> RegisterIfElsewhere(Lib& lib, std::string_view parent_path, std::string_view path) {
-  if (FolderOf(parent_path) == FolderOf(path)) co_return base::Ok();
-  CO_TRY_STATUS(co_await RegisterChild(lib.backend(), parent_path, path));
-  co_return base::Ok();
+// A base and a linked clone are disks of their own and stay so; other links are links of the
+// parent's disk, which its folder shows.
+Task<Result<bool>> NeedsEntry(Lib& lib, const LoadedDescriptor* link,
+                              std::string_view parent_path) {
+  const std::string_view folder = FolderOf(link->path);
+  if (FolderOf(parent_path) != folder || !link->descriptor.has_parent()) co_return true;
+  const Result<std::string> old_parent =
+      ResolveName(folder, link->descriptor.parent_file_name_hint);
+  if (!old_parent) co_return false;
+  CO_TRY(const std::vector<std::string> children,
+         co_await RegisteredChildren(lib.backend(), *old_parent));
+  co_return std::find(children.begin(), children.end(), link->path) != children.end();
 }
 
 Task<Status> LeaveParent(Lib& lib, const LoadedDescriptor* link, std::string_view kept_path) {
@@ -192,7 +199,10 @@ Task<Status> AttachLink(Lib& lib, std::string_view path, std::string_view parent
   const std::string hint = RelativeName(FolderOf(link.path), parent.path);
   edit.SetHeader("parentFileNameHint", fmt::format("\"{}\"", hint));
   CO_TRY(const std::string text, edit.Finish());
-  CO_TRY_STATUS(co_await RegisterIfElsewhere(lib, parent.path, link.path));
+  CO_TRY(const bool needs_entry, co_await NeedsEntry(lib, &link, parent.path));
+  if (needs_entry) {
+    CO_TRY_STATUS(co_await RegisterChild(lib.backend(), parent.path, link.path));
+  }
   CO_TRY_STATUS(co_await ReplaceDescriptor(lib.backend(), link.path, text));
   CO_TRY_STATUS(co_await LeaveParent(lib, &link, parent.path));
   base::LogInfo("disklib", "attached disk={} parent={}", link.path, parent.path);

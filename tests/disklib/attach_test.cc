@@ -71,6 +71,8 @@ TEST(AttachLink, MovesALinkToACopyOfItsParent) {
   EXPECT_EQ(ParseDescriptor(bench.Load("b.vmdk"))->parent_file_name_hint, "copy.vmdk");
   EXPECT_EQ(HashOf(bench, "b.vmdk"), hash);
   EXPECT_TRUE(bench.Run(RegisteredChildren(bench.backend, "a.vmdk"))->empty());
+  EXPECT_EQ(bench.Run(RegisteredChildren(bench.backend, "copy.vmdk"))->size(), 1u)
+      << "a linked clone stays one";
   EXPECT_TRUE(bench.Run(DeleteDisk(bench.lib, "a.vmdk"))) << "nothing stands on it any more";
 }
 

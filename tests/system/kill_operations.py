@@ -22,6 +22,7 @@ import strata_mount
 MIB = 1 << 20
 DISK_BYTES = 24 * MIB
 WRITES = 16  # into each link
+GRAIN_BYTES = 4096
 LEAF = "a-000002.vmdk"
 PLACES = ("volume", "mounted folder", "folder")
 
@@ -34,6 +35,7 @@ class Operation(NamedTuple):
     end: dict
     again: str = "never"  # what it says when it is asked for what was done
     format: str = ""  # a disk without snapshots, made so; else thin with two
+    further: tuple = ()  # what makes more disks beside one without snapshots: words of `strata disk`, and "write @NAME"
 
 
 def cloned(words):
@@ -43,6 +45,17 @@ def cloned(words):
 
 def kept(words, again="never", form=""):
     return Operation(words, {"a.vmdk": "now"}, {"a.vmdk": "now"}, again, form)
+
+
+# b.vmdk stands on a.vmdk, of which c.vmdk is a copy.
+LINKED = ("clone @a.vmdk @b.vmdk --linked", "clone @a.vmdk @c.vmdk --format seSparse", "write @b.vmdk")
+
+
+def moved(words, *further, end="b.vmdk"):
+    """Another parent for b.vmdk. Disks have a state of their name; "b-over-c" is what b.vmdk holds itself, and else c.vmdk."""
+    others = {name: name for name in ("a.vmdk", "c.vmdk") if name == "a.vmdk" or name in words}
+    return Operation(words, {"b.vmdk": f"b.vmdk {end}", **others}, {"b.vmdk": end, **others}, "has no parent", "thin",
+                     further)
 
 
 OPERATIONS = {
@@ -66,12 +79,18 @@ OPERATIONS = {
                             {"a.vmdk": "none"}, "a.vmdk"),
     "extend": kept(f"extend @a.vmdk {2 * DISK_BYTES}", form="thin"),
     "extend, hosted sparse": kept(f"extend @a.vmdk {2 * DISK_BYTES}", form="twoGbMaxExtentSparse"),
+    "extend, over snapshots": kept(f"extend @a.vmdk {2 * DISK_BYTES}"),
     "inflate": kept("inflate @a.vmdk", form="thin"),
     "eager-zero": kept("eager-zero @a.vmdk", form="zeroedthick"),
     "punch": kept("punch @a.vmdk", form="eagerzeroedthick"),
     "zero": Operation("zero @a.vmdk", {"a.vmdk": "now partly zeros"}, {"a.vmdk": "zeros"}, format="thin"),
     "rename": Operation("rename @a.vmdk @b.vmdk", {"a.vmdk": "now none", "b.vmdk": "now none"},
                         {"a.vmdk": "none", "b.vmdk": "now"}, "exists|a.vmdk", "thin"),
+    "attach": moved("attach @b.vmdk @c.vmdk", *LINKED),
+    "detach": moved("detach @b.vmdk", "zero @a.vmdk", "clone @a.vmdk @b.vmdk --linked", "write @b.vmdk"),
+    "rebase": moved("rebase @b.vmdk @c.vmdk", *LINKED),
+    "rebase, copying": moved("rebase @b.vmdk @c.vmdk --copy", *LINKED, "write @c.vmdk"),
+    "rebase, forced": moved("rebase @b.vmdk @c.vmdk --force", *LINKED, "write @c.vmdk", end="b-over-c"),
     "delete": Operation("delete @a.vmdk", {"a.vmdk": "now none"}, {"a.vmdk": "none"}, "a.vmdk", "seSparse"),
 }
 
@@ -112,25 +131,25 @@ class Place:
         parent = os.path.join(self.volume.mount_point, part)
         return os.path.join(parent, sorted(os.listdir(parent))[0])
 
-    def path(self, name):
-        base = self.root("volumes") if self.works_mounted() else self.folder
+    def path(self, name, mounted):
+        base = self.root("volumes") if mounted else self.folder
         return os.path.join(base, "vm", name)
 
     def image(self, name):
         return os.path.join(self.root("devices/vdisks"), "vm", name)
 
-    def command(self, words):
-        """The command line of an operation."""
-        named = [self.path(word[1:]) if word.startswith("@") else word for word in words.split()]
+    def command(self, words, mounted=False):
+        """The command line of an operation; in a folder that is not mounted, if this is the place and no one says else."""
+        named = [self.path(word[1:], mounted or self.works_mounted()) if word.startswith("@") else word for word in words.split()]
         return [self.volume.strata, "disk", *named]
 
-    def disk(self, words):
+    def disk(self, words, mounted=False):
         """Runs `strata disk`; gives its exit code and what it said."""
-        done = subprocess.run(self.command(words), capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(self.command(words, mounted), capture_output=True, text=True, timeout=300, check=False)
         return done.returncode, done.stdout + done.stderr
 
-    def must(self, words):
-        code, said = self.disk(words)
+    def must(self, words, mounted=False):
+        code, said = self.disk(words, mounted)
         if code != 0:
             raise RuntimeError(f"strata disk {words}: {said}")
 
@@ -151,7 +170,8 @@ class Place:
 
 
 def write_some(path, model, chance):
-    """Into the disk and the model; flushed."""
+    """Into the disk and the model; flushed. Gives the places."""
+    places = []
     descriptor = os.open(path, os.O_RDWR)
     try:
         for _ in range(WRITES):
@@ -159,9 +179,31 @@ def write_some(path, model, chance):
             at = chance.randrange(DISK_BYTES - len(data))
             os.pwrite(descriptor, data, at)
             model[at : at + len(data)] = data
+            places.append((at, at + len(data)))
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+    return places
+
+
+def make_further(place, operation, model, chance):
+    """The other disks; gives the contents by name."""
+    models = {"a.vmdk": model}
+    for words in operation.further:
+        verb, *names = (word.removeprefix("@") for word in words.split())
+        if verb != "write":
+            place.must(words, mounted=True)
+            models[names[1] if verb == "clone" else names[0]] = bytearray(DISK_BYTES if verb == "zero" else models[names[0]])
+            continue
+        written = write_some(place.image(names[0]), models[names[0]], chance)
+        if names[0] == "b.vmdk":
+            places_of_b = written
+    if "c.vmdk" in models:
+        mixed = models["b-over-c"] = bytearray(models["c.vmdk"])
+        for start, end in places_of_b:  # whole grains of a new link
+            start, end = start // GRAIN_BYTES * GRAIN_BYTES, -(-end // GRAIN_BYTES) * GRAIN_BYTES
+            mixed[start:end] = models["b.vmdk"][start:end]
+    return {name: bytes(content) for name, content in models.items()}
 
 
 def build(place, operation, chance):
@@ -182,6 +224,7 @@ def build(place, operation, chance):
                              "--format", kind)
         write_some(place.image("a.vmdk"), model, chance)
         states["now"] = bytes(model)
+        states |= make_further(place, operation, model, chance)
         if operation.words.startswith("consolidate"):
             os.remove(os.path.join(mounted_folder, "a.vmsd"))  # a lost record: its links are needed by no snapshot
     return states
