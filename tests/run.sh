@@ -31,5 +31,23 @@ cd "$root"
 install_missing_packages "${packages_test[@]}"
 cmake --preset release -DSTRATA_TESTS=ON
 cmake --build build/release
+
+# What the failed tests printed stands in the middle of a long text: it is said again at the end.
+repeat_failures() {
+  local logs=build/release/Testing/Temporary name
+  [[ -s $logs/LastTestsFailed.log ]] || return 0
+  while IFS=: read -r _ name; do
+    echo "== failed: $name"
+    awk -v name="$name" '
+      / Testing: / { inside = substr($0, index($0, "Testing: ") + 9) == name }
+      inside { print }
+      /^<end of output>/ { inside = 0 }
+    ' "$logs/LastTest.log" | tail -n 60 | cut -c 1-400
+  done <"$logs/LastTestsFailed.log"
+}
+
+status=0
 ctest --test-dir build/release --parallel 2 --output-on-failure --timeout "$time_limit" \
-  --no-tests=error "${selection[@]}" "${options[@]}"
+  --no-tests=error "${selection[@]}" "${options[@]}" || status=$?
+[[ $status -eq 0 ]] || repeat_failures
+exit "$status"

@@ -74,9 +74,10 @@ struct Daemon::Shown final : public ChangeListener {
   std::unique_ptr<DiskService> disks;
 };
 
-Daemon::Daemon(base::UringExecutor& executor, const MountOptions& options)
+Daemon::Daemon(base::UringExecutor& executor, const MountOptions& options, ConnectionGuard* guard)
     : executor_(executor),
       options_(options),
+      guard_(guard),
       started_us_(executor.NowMicroseconds()),
       one_session_(geteuid() != 0),
       kernel_cache_(executor),
@@ -185,7 +186,14 @@ base::Result<std::unique_ptr<FuseSession>> Daemon::MakeSession(bool devices) {
 }
 
 base::Task<base::Status> Daemon::MountSession(FuseSession& session) {
-  ThreadCall call(executor_, [&session]() -> base::Status { return session.Mount(); });
+  ThreadCall call(executor_, [&session, guard = guard_]() -> base::Status {
+    TRY_STATUS(session.Mount());
+    if (!guard) return base::Ok();
+    TRY(const std::string device, DeviceOfMount(session.options().mount_point));
+    const base::Status guarded = guard->Watch(device);
+    if (!guarded) base::LogWarn("daemon", "{}", guarded.error().message());
+    return base::Ok();
+  });
   co_await call;
   CO_TRY_STATUS(call.TakeResult());
   session.Start();

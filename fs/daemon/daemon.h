@@ -15,6 +15,7 @@
 #include "fs/base/result.h"
 #include "fs/base/sync.h"
 #include "fs/base/uring_executor.h"
+#include "fs/daemon/connection_guard.h"
 #include "fs/daemon/control_server.h"
 #include "fs/daemon/datastore.h"
 #include "fs/daemon/disk_service.h"
@@ -33,7 +34,7 @@ struct MountOptions {
   bool adopt = false;  // takes over volumes that belong to another machine
   bool writeback_cache = true;
   bool fuse_ring = true;  // requests over io_uring where the kernel offers that
-  std::string log_path;  // for listings; empty in the foreground
+  std::string log_path;   // for listings; empty in the foreground
 };
 
 // Is told once whether the mount is up.
@@ -45,7 +46,8 @@ class StartListener {
 
 class Daemon final : public ControlHandler {
  public:
-  Daemon(base::UringExecutor& executor, const MountOptions& options);
+  // `guard`: watches the connections; nullptr: nobody does.
+  Daemon(base::UringExecutor& executor, const MountOptions& options, ConnectionGuard* guard);
   ~Daemon() override;
 
   // Runs to the end. Errors: what kept the mount from coming up, or volumes from closing cleanly.
@@ -80,6 +82,7 @@ class Daemon final : public ControlHandler {
 
   base::UringExecutor& executor_;
   const MountOptions options_;
+  ConnectionGuard* const guard_;
   const uint64_t started_us_;
 
   // An ordinary user cannot mount in a FUSE mount: fusermount3 runs as root, which the kernel keeps

@@ -14,6 +14,7 @@
 #include "fs/base/uring_executor.h"
 #include "fs/daemon/background.h"
 #include "fs/daemon/commands/command_line.h"
+#include "fs/daemon/connection_guard.h"
 #include "fs/daemon/control_client.h"
 #include "fs/daemon/daemon.h"
 #include "fs/daemon/host_paths.h"
@@ -68,6 +69,11 @@ class MountMain final : public DaemonMain {
   explicit MountMain(MountOptions options) : options_(std::move(options)) {}
 
   int Run(StartListener& listener) override {
+    base::Result<ConnectionGuard> guard = ConnectionGuard::Start();
+    if (!guard) {
+      listener.Started(guard.error());
+      return ExitCodeOf("mount", guard.error());
+    }
     BlockTerminationSignals();
     RaiseDescriptorLimit();
     BecomeIoFlusher();
@@ -78,7 +84,7 @@ class MountMain final : public DaemonMain {
       listener.Started(executor.error());
       return ExitCodeOf("mount", executor.error());
     }
-    Daemon daemon(**executor, options_);
+    Daemon daemon(**executor, options_, &*guard);
     const base::Status ended = base::RunSync<base::Status>(**executor, daemon.Run(listener));
     if (!ended) base::LogError("daemon", "{}", ended.error().message());
     return ended ? kExitOk : kExitFailed;
