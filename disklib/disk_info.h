@@ -24,7 +24,7 @@ std::string_view NameOf(Provisioning provisioning);
 std::optional<Provisioning> ParseProvisioning(std::string_view word);
 
 struct ExtentInfo {
-  std::string path;    // from the datastore's root; empty for ZERO
+  std::string path;    // from the datastore's root, or a device node; empty for ZERO
   std::string type;    // "VMFS"
   std::string access;  // "RW"
   uint64_t size_bytes = 0;

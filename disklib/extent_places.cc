@@ -20,6 +20,10 @@ std::optional<RenameMark> FindRenameMark(const Descriptor& descriptor, std::stri
   return RenameMark{.from = *from, .to = *to};
 }
 
+bool NamesDeviceNode(const ExtentLine& extent) {
+  return extent.type == ExtentType::kFlat && extent.file_name.starts_with("/dev/");
+}
+
 Result<std::vector<ExtentPlace>> PlanRename(const Descriptor& descriptor,
                                             const RenameMark& rename) {
   const std::string_view from_folder = FolderOf(rename.from);
@@ -27,7 +31,9 @@ Result<std::vector<ExtentPlace>> PlanRename(const Descriptor& descriptor,
   std::vector<ExtentPlace> places;
   for (const ExtentLine& extent : descriptor.extents) {
     ExtentPlace place;
-    if (!extent.file_name.empty()) {
+    if (NamesDeviceNode(extent)) {
+      place.device_path = extent.file_name;
+    } else if (!extent.file_name.empty()) {
       TRY(place.path, ResolveName(from_folder, extent.file_name));
       const bool is_beside = extent.file_name.find('/') == std::string::npos;
       if (!is_beside && from_folder != to_folder) {
@@ -61,7 +67,9 @@ Result<std::vector<ExtentPlace>> PlacesOfExtents(const Descriptor& descriptor,
   }
   for (const ExtentLine& extent : descriptor.extents) {
     ExtentPlace place;
-    if (!extent.file_name.empty()) {
+    if (NamesDeviceNode(extent)) {
+      place.device_path = extent.file_name;
+    } else if (!extent.file_name.empty()) {
       TRY(place.path, ResolveName(FolderOf(descriptor_path), extent.file_name));
     }
     places.push_back(std::move(place));

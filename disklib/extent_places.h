@@ -29,9 +29,13 @@ struct RenameMark {
 std::optional<RenameMark> FindRenameMark(const Descriptor& descriptor, std::string_view path);
 
 struct ExtentPlace {
-  std::string path;        // empty for ZERO
-  std::string moved_path;  // where it is when a rename has moved it; empty without a mark
+  std::string path;         // empty for ZERO and device nodes
+  std::string moved_path;   // where it is when a rename has moved it; empty without a mark
+  std::string device_path;  // of a device node of this machine: "/dev/disk/by-id/…"
 };
+
+// Whether a line's bytes are a device node, outside of every datastore.
+bool NamesDeviceNode(const ExtentLine& extent);
 
 // One place per extent line, in order. Errors: those of ResolveName, with the extent's name.
 base::Result<std::vector<ExtentPlace>> PlacesOfExtents(const Descriptor& descriptor,

@@ -306,4 +306,21 @@ Task<Result<ObjectSpace>> FileBackend::GetSpace() {
                         .block_bytes = block_bytes};
 }
 
+Task<Result<ObjectInfo>> FileBackend::MakeDeviceMap(std::string_view path, fss::RawDevice device) {
+  CO_TRY(const Place place, co_await Find(path, /*follow_last_link=*/false));
+  if (place.target) co_return Error(Code::kExists, fmt::format("{}: exists already", path));
+  const Result<fss::Attributes> made =
+      co_await file_system_.MakeRawDeviceMap(place.parent(), place.name, device, new_files_);
+  if (!made) co_return made.error().Within(path);
+  const LookedUp inode(file_system_, *made);
+  co_return InfoOf(inode.attributes());
+}
+
+Task<Result<std::string>> FileBackend::GetDeviceId(std::string_view path) {
+  CO_TRY(const Place place, co_await FindExisting(path));
+  Result<std::string> id = co_await file_system_.GetRawDeviceId(place.target->inode());
+  if (!id) co_return id.error().Within(path);
+  co_return id;
+}
+
 }  // namespace disklib

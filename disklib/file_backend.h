@@ -39,6 +39,9 @@ class FileBackend : public ObjectBackend {
   base::Task<base::Status> Replace(std::string_view from, std::string_view to) override;
   base::Task<base::Status> List(std::string_view folder, ObjectSink& sink) override;
   base::Task<base::Result<ObjectSpace>> GetSpace() override;
+  base::Task<base::Result<ObjectInfo>> MakeDeviceMap(std::string_view path,
+                                                     fss::RawDevice device) override;
+  base::Task<base::Result<std::string>> GetDeviceId(std::string_view path) override;
 
   base::Task<base::Status> SyncNames() override { return file_system_.SyncAll(); }
 

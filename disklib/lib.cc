@@ -35,8 +35,8 @@ Status CheckExtentKind(const ExtentLine& extent, std::string_view path) {
     case ExtentType::kVmfs:
     case ExtentType::kSparse:
     case ExtentType::kVmfsSparse:
-    case ExtentType::kSeSparse: return base::Ok();
-    case ExtentType::kVmfsRdm: return refuse("is a map of a raw device, which is not here");
+    case ExtentType::kSeSparse:
+    case ExtentType::kVmfsRdm: return base::Ok();
     case ExtentType::kVmfsRaw: return refuse("is a raw device of another host");
     case ExtentType::kVsanSparse: return refuse("is an object of a vSAN, whose form is not public");
   }
@@ -93,7 +93,8 @@ ExtentInfo DescribeExtent(const LoadedDescriptor& loaded, size_t index) {
   const ExtentLine& line = loaded.descriptor.extents[index];
   const ObjectInfo& object = loaded.extent_infos[index];
   constexpr std::array<std::string_view, 3> kAccessNames = {"RW", "RDONLY", "NOACCESS"};
-  return {.path = loaded.found_paths[index],
+  const std::string& device_path = loaded.places[index].device_path;
+  return {.path = device_path.empty() ? loaded.found_paths[index] : device_path,
           .type = std::string(NameOf(line.type)),
           .access = std::string(kAccessNames[static_cast<size_t>(line.access)]),
           .size_bytes = line.sector_count * kSectorBytes,
@@ -281,7 +282,11 @@ Task<Status> Lib::CheckAlone(LoadedDescriptor& loaded, std::string_view verb,
     const std::string other = JoinPath(folder, name);
     if (other == loaded.path || other == except_child) continue;
     const Result<DescriptorText> read = co_await ReadDescriptorAt(backend_, other);
-    if (!read && MayBeChild(read.error().code())) co_return read.error();
+    if (!read && MayBeChild(read.error().code())) {
+      // The pointer file of a raw device map holds no text.
+      const Result<std::string> device = co_await backend_.GetDeviceId(other);
+      if (!device) co_return read.error();
+    }
     if (!read) continue;
     const Result<Descriptor> descriptor = ParseDescriptorText(*read, other);
     if (!descriptor) continue;

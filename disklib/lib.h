@@ -17,6 +17,7 @@
 
 #include "disklib/chain.h"
 #include "disklib/descriptor_text.h"
+#include "disklib/device_opener.h"
 #include "disklib/disk_info.h"
 #include "disklib/extent_places.h"
 #include "disklib/object_backend.h"
@@ -71,6 +72,12 @@ class Lib {
 
   ObjectBackend& backend() { return backend_; }
 
+  // From now on, disks on whole devices can be opened; outlives the Lib. Without, they are refused.
+  void UseDevices(DeviceOpener& devices) { devices_ = &devices; }
+
+  // Null: there are none.
+  DeviceOpener* devices() { return devices_; }
+
   OpenDisks& open_disks() { return open_disks_; }
 
   // What the maps of all open chains take, for status.
@@ -94,7 +101,7 @@ class Lib {
   // one is an error. For operations.
   base::Task<base::Result<LoadedDescriptor>> Load(std::string_view path, bool need_extents);
 
-  // Refuses what this program does not open: encryption, extents on devices … kUnsupported by name.
+  // Refuses what this program does not open: encryption, objects of a vSAN … kUnsupported by name.
   static base::Status CheckKind(const Descriptor& descriptor, std::string_view path);
 
   // Refuses a disk that another one in its folder calls its parent, for changing it would ruin the
@@ -144,6 +151,11 @@ class Lib {
   base::Status CheckNoPlainWriter(const LoadedDescriptor& loaded) const;
   base::Task<base::Status> FindExtents(LoadedDescriptor& loaded, bool need_extents);
   base::Task<base::Status> FindExtent(LoadedDescriptor& loaded, size_t index, bool need_extents);
+  base::Status CheckDevices(const LoadedDescriptor& loaded) const;
+  base::Task<base::Result<std::unique_ptr<Object>>> FindDevice(LoadedDescriptor& loaded,
+                                                               size_t index, bool can_write);
+  base::Task<base::Result<std::unique_ptr<Object>>> OpenDevice(LoadedDescriptor& loaded,
+                                                               size_t index, bool can_write);
   base::Task<base::Status> OpenExtents(LoadedDescriptor& loaded, bool writable,
                                        std::vector<std::unique_ptr<Extent>>& extents);
   base::Task<base::Result<std::unique_ptr<Object>>> OpenObject(LoadedDescriptor& loaded,
@@ -156,6 +168,7 @@ class Lib {
   base::Executor& executor_;
   ObjectBackend& backend_;
   OpenDisks& open_disks_;
+  DeviceOpener* devices_ = nullptr;
   WindowBudget windows_;
   std::set<std::string, std::less<>> held_paths_;
 };

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "disklib/children.h"
+#include "disklib/device_map.h"
 #include "disklib/names.h"
 #include "fs/base/log.h"
 
@@ -26,6 +27,7 @@ Task<Result<LinkedCloneResult>> CreateLinkedClone(Lib& lib, std::string_view par
                                                   std::string_view path,
                                                   LinkedCloneOptions options) {
   CO_TRY(const LoadedDescriptor parent, co_await lib.Load(parent_path, /*need_extents=*/true));
+  CO_TRY_STATUS(CheckNotPhysical(parent.descriptor, parent.path, "link a clone to"));
   const OpenOptions open_options{.writable = false, .user = options.user};
   // Nobody begins to write to the parent while the child is being made.
   CO_TRY(const OpenDisks::Claim claim, lib.ClaimDisk(parent, open_options));

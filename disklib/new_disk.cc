@@ -8,6 +8,7 @@
 
 #include "disklib/descriptor_lines.h"
 #include "disklib/disk_size.h"
+#include "disklib/extent_places.h"
 #include "disklib/names.h"
 
 namespace disklib {
@@ -96,6 +97,10 @@ Status CheckSparse32(std::string_view path, ExtentType type, uint64_t size_bytes
 // The last extent of a disk must be one that can grow.
 Status CheckCanGrow(const Descriptor& descriptor) {
   const ExtentLine& last = descriptor.extents.back();
+  if (last.type == ExtentType::kVmfsRdm || NamesDeviceNode(last)) {
+    return Error(Code::kUnsupported,
+                 fmt::format("extend: {} is a device, which has the size it has", last.file_name));
+  }
   const bool has_kind = last.type == ExtentType::kFlat || last.type == ExtentType::kVmfs ||
                         last.type == ExtentType::kSparse || last.type == ExtentType::kVmfsSparse ||
                         last.type == ExtentType::kSeSparse;

@@ -106,6 +106,21 @@ class ObjectBackend {
     co_return base::Error(base::Code::kUnsupported);
   }
 
+  // Makes the pointer file of a raw device map. Errors: kUnsupported (only VMFS has them), and
+  // as Create.
+  virtual base::Task<base::Result<ObjectInfo>> MakeDeviceMap(std::string_view path,
+                                                             fss::RawDevice device) {
+    static_cast<void>(path), static_cast<void>(device);
+    co_return base::Error(base::Code::kUnsupported);
+  }
+
+  // The id of the device that a pointer file names. Errors: kUnsupported (no such files here),
+  // kInvalidArgument (the file is none), and as Open.
+  virtual base::Task<base::Result<std::string>> GetDeviceId(std::string_view path) {
+    static_cast<void>(path);
+    co_return base::Error(base::Code::kUnsupported);
+  }
+
   // Makes names durable: every Create, Remove and Rename that was answered.
   virtual base::Task<base::Status> SyncNames() = 0;
 };

@@ -116,6 +116,7 @@ Task<Status> Lib::LoadLinks(std::string_view path, OpenOptions options,
   if (!options.single_link) CO_TRY_STATUS(co_await LoadParents(loaded));
   for (LoadedDescriptor& link : loaded) {
     CO_TRY_STATUS(CheckKind(link.descriptor, link.path));
+    CO_TRY_STATUS(CheckDevices(link));
     CO_TRY_STATUS(co_await FindExtents(link, /*need_extents=*/true));
   }
   if (loaded.size() > kChainLinksAdvised) {

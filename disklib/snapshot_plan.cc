@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "disklib/descriptor_lines.h"
+#include "disklib/device_map.h"
 #include "disklib/names.h"
 #include "disklib/new_link.h"
 #include "fs/base/log.h"
@@ -22,19 +23,7 @@ using base::Task;
 constexpr uint32_t kLinkNumberMax = 999'999;
 
 Status CheckCanBeFrozen(const TreeLink& base) {
-  for (const ExtentLine& extent : base.descriptor.extents) {
-    const bool is_device =
-        extent.type == ExtentType::kVmfsRdm || extent.type == ExtentType::kVmfsRaw;
-    const std::string& type = base.descriptor.create_type;
-    const bool is_virtual =
-        EqualsIgnoringCase(type, "vmfsRawDeviceMap") || EqualsIgnoringCase(type, "vmfsRDM");
-    if (is_device && !is_virtual) {
-      return Error(Code::kUnsupported,
-                   fmt::format("snapshot {}: a raw device map in physical mode has no snapshots",
-                               base.path));
-    }
-  }
-  return base::Ok();
+  return CheckNotPhysical(base.descriptor, base.path, "snapshot");
 }
 
 // Whether none of the files a link of this name has is there.

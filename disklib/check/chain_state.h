@@ -53,6 +53,9 @@ void CheckConnections(CheckRun& run, ChainState& chain);
 // The extents of one link, each by its format: D3 to D5, D7, D9 and the rows of the formats.
 base::Task<base::Status> CheckExtents(CheckRun& run, ChainLink& link);
 
+// An extent that is a device, which is only looked at: D4, D9.
+base::Task<base::Status> CheckDevice(CheckRun& run, ChainLink& link, size_t index);
+
 // Writes the descriptor if it is to say something else. Errors: those of the back end.
 base::Task<base::Status> StoreWanted(CheckRun& run, ChainState& chain, ChainLink& link);
 

@@ -45,8 +45,8 @@ void CheckHandled(Findings& findings, ChainLink& link) {
     what = "the disk is encrypted by another product";
   }
   for (const ExtentLine& line : descriptor.extents) {
-    if (line.type == ExtentType::kVmfsRdm || line.type == ExtentType::kVmfsRaw) {
-      what = fmt::format("{} is a raw device map: the data is on its device", line.file_name);
+    if (line.type == ExtentType::kVmfsRaw) {
+      what = fmt::format("{} is a raw device of another host", line.file_name);
     } else if (line.type == ExtentType::kVsanSparse) {
       what = fmt::format("{} is an object of a vSAN, whose layout is not public", line.file_name);
     }

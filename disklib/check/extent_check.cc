@@ -7,6 +7,7 @@
 #include "disklib/check/chain_state.h"
 #include "disklib/descriptor_edit.h"
 #include "disklib/descriptor_lines.h"
+#include "disklib/extent_places.h"
 #include "disklib/sparse/hosted_format.h"
 
 namespace disklib::check {
@@ -214,6 +215,9 @@ Task<Status> CheckOne(CheckRun& run, Work& work) {
     work.link->is_whole = false;
     co_return base::Ok();
   }
+  if (work.line->type == ExtentType::kVmfsRdm) {
+    co_return co_await CheckDevice(run, *work.link, work.index);
+  }
   if (!IsFlat(work.line->type) && !IsSparse(work.line->type)) co_return base::Ok();
   const fss::OpenMode mode =
       run.findings().repairs() ? fss::OpenMode::kExclusiveDisk : fss::OpenMode::kRead;
@@ -242,6 +246,10 @@ Task<Status> CheckExtents(CheckRun& run, ChainLink& link) {
   link.found_paths.assign(extents.size(), {});
   for (size_t i = 0; i < extents.size(); ++i) {
     if (extents[i].type == ExtentType::kZero || extents[i].file_name.empty()) continue;
+    if (NamesDeviceNode(extents[i])) {
+      CO_TRY_STATUS(co_await CheckDevice(run, link, i));
+      continue;
+    }
     Work work{.link = &link, .index = i, .line = &extents[i]};
     CO_TRY_STATUS(co_await CheckOne(run, work));
   }

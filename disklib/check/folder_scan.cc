@@ -89,7 +89,7 @@ void ApplyHints(Folder& folder) {
 void FollowExtent(FolderFile& file, const ExtentLine& line) {
   file.extent_paths.emplace_back();
   file.extent_errors.emplace_back();
-  if (line.file_name.empty()) return;
+  if (line.file_name.empty() || NamesDeviceNode(line)) return;
   const Result<std::string> path = ResolveName(FolderOf(file.path), line.file_name);
   if (path) {
     file.extent_paths.back() = *path;

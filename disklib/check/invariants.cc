@@ -58,7 +58,7 @@ constexpr std::array kDescriptorRows = {
                   "Change tracking that is half on would make a backup silently wrong. The repair "
                   "turns it off: the next backup is a full one."},
     InvariantInfo{kD9, "D9", kDescriptorScope, kError, kNone,
-                  "the disk is neither encrypted by another product nor a raw device map",
+                  "the disk is not encrypted by another product, and a device it maps is here",
                   "What cannot be read here is not checked. A raw device map copied off its volume "
                   "is an empty file: the data is on the device."},
     InvariantInfo{kD10, "D10", kDescriptorScope, kError, kOnRequest,

@@ -81,6 +81,7 @@ Daemon::Daemon(base::UringExecutor& executor, const MountOptions& options, Conne
       started_us_(executor.NowMicroseconds()),
       one_session_(geteuid() != 0),
       kernel_cache_(executor),
+      host_devices_(executor, /*paths_allowed=*/false),
       tasks_(executor),
       closed_changed_(executor),
       unmount_lock_(executor) {}
@@ -149,6 +150,7 @@ base::Status Daemon::BuildTree() {
     auto shown = std::make_unique<Shown>(*datastore, kernel_cache_, *tree_);
     shown->disks =
         std::make_unique<DiskService>(executor_, datastore->file_system(), *shown, owner);
+    shown->disks->lib().UseDevices(host_devices_);
     shown->folder = tree_->AddVolume(shown->disks->files());
     tree_->AddVirtualDisks(shown->folder, shown->disks->tree());
     for (base::BlockDevice* device : datastore->devices()) {

@@ -20,6 +20,7 @@
 #include "fs/daemon/datastore.h"
 #include "fs/daemon/disk_service.h"
 #include "fs/daemon/fuse_session.h"
+#include "fs/daemon/host_devices.h"
 #include "fs/daemon/kernel_cache.h"
 #include "fs/daemon/mount_point.h"
 #include "fs/daemon/mount_tree.h"
@@ -89,6 +90,7 @@ class Daemon final : public ControlHandler {
   // out of it. One session then shows everything, without writeback caching.
   const bool one_session_;
   KernelCache kernel_cache_;
+  HostDevices host_devices_;
   DatastoreList datastores_;
   std::vector<std::unique_ptr<Shown>> shown_;  // in the order of the datastores
   std::unique_ptr<MountTree> tree_;

@@ -4,6 +4,7 @@
 
 #include "disklib/chain_info.h"
 #include "disklib/delete_chain.h"
+#include "disklib/device_map.h"
 #include "disklib/new_link.h"
 #include "disklib/operations.h"
 
@@ -77,11 +78,22 @@ Json ToJson(const disklib::LinkUsage& link) {
   return json;
 }
 
+Json ToJson(const disklib::DeviceMapInfo& map) {
+  Json json = Json::object();
+  json["mode"] = map.is_physical ? "physical" : "virtual";
+  json["device"] = map.device;
+  json["node"] = map.device_path;
+  if (!map.trouble.empty()) json["trouble"] = map.trouble;
+  return json;
+}
+
 // What the links of a chain hold, where the chain opens: a broken one is described all the same.
 Task<Result<Json>> Info(DiskCall& call) {
   CO_TRY(const std::string path, PathIn(call.request, "disk"));
   CO_TRY(const disklib::DiskInfo info, co_await call.lib.GetInfo(path));
+  CO_TRY(const disklib::DeviceMapInfo map, co_await disklib::GetDeviceMap(call.lib, path));
   Json json = ToJson(info);
+  if (map.is_map) json["device_map"] = ToJson(map);
   const Result<disklib::ChainInfo> chain = co_await disklib::GetChainInfo(call.lib, path);
   if (!chain) json["chain_error"] = chain.error().message();
   if (!chain) co_return json;
@@ -144,7 +156,7 @@ const DiskVerb* FindVerb(const Json& request) {
   const std::string action = StringOf(request, "action").value_or("");
   const std::span<const DiskVerb> basic(kVerbs);
   for (const std::span<const DiskVerb> verbs :
-       {basic, CheckVerbs(), CopyVerbs(), SnapshotVerbs()}) {
+       {basic, CheckVerbs(), CopyVerbs(), DeviceVerbs(), SnapshotVerbs()}) {
     for (const DiskVerb& verb : verbs) {
       if (verb.name == action) return &verb;
     }

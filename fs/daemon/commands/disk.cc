@@ -30,6 +30,15 @@ void PrintLinks(const Json& info) {
   }
 }
 
+void PrintDeviceMap(const Json& info) {
+  if (!info.contains("device_map")) return;
+  const Json& map = info.at("device_map");
+  const auto text = [&map](const char* key) { return StringOf(map, key).value_or(""); };
+  fmt::print("maps to    {}, {} mode", text("device").empty() ? "?" : text("device"), text("mode"));
+  fmt::print("{}{}\n", text("node").empty() ? "" : ": ", text("node"));
+  if (!text("trouble").empty()) fmt::print("device     {}\n", text("trouble"));
+}
+
 void PrintInfo(const Json& info) {
   const auto text = [&info](const char* key) { return StringOf(info, key).value_or(""); };
   fmt::print("disk       {}\n", text("disk"));
@@ -40,6 +49,7 @@ void PrintInfo(const Json& info) {
   fmt::print("content    {}\n", text("content_id"));
   if (!text("parent").empty()) fmt::print("parent     {}\n", text("parent"));
   if (!text("holder").empty()) fmt::print("in use     {}\n", text("holder"));
+  PrintDeviceMap(info);
   PrintLinks(info);
   if (!info.contains("extents")) return;
   for (const Json& extent : info.at("extents")) {
@@ -69,6 +79,12 @@ void AddCreate(CommandLine& line, CLI::App* disk) {
 
 void AddDiskBasics(CommandLine& line, CLI::App* disk) {
   AddCreate(line, disk);
+  DiskCommand map(line, disk, "create-rdm", "create-rdm", "Make a disk of a whole device");
+  map.Word("device", "device", "The block node, or the id the device calls itself by")
+      ->required()
+      ->type_name("DEVICE");
+  map.DiskComesLast();
+  map.Flag("--physical", "physical", "Physical mode: without snapshots; on volumes only");
   DiskCommand(line, disk, "info", "info", "Show what a disk is made of").Prints(PrintInfo);
   DiskCommand rename(line, disk, "rename", "rename", "Rename a disk and its files");
   rename.Word("to", "to", "The new path of the descriptor")->required()->type_name("NEW_PATH");

@@ -35,7 +35,14 @@ DiskCommand::DiskCommand(CommandLine& line, CLI::App* parent, const std::string&
   app_->add_option("--datastore", state_->options.datastore,
                    "Host folders: names in descriptors resolve inside this folder")
       ->type_name("FOLDER");
+  app_->add_flag("--allow-outside", state_->options.allow_outside,
+                 "Host folders: descriptors may name device nodes");
   app_->callback([&line, state = state_] { line.exit_code = Run(*state); });
+}
+
+void DiskCommand::DiskComesLast() {
+  app_->remove_option(app_->get_option("path"));
+  Word("path", "disk", kDiskHelp)->required()->type_name("PATH");
 }
 
 CLI::Option* DiskCommand::Word(const std::string& name, const char* key, const std::string& help) {

@@ -31,6 +31,9 @@ class DiskCommand {
 
   CLI::App* app() { return app_; }
 
+  // The disk is named behind the words added so far, as the target of a copy is.
+  void DiskComesLast();
+
   // A further word, or one an option takes, stored under `key`.
   CLI::Option* Word(const std::string& name, const char* key, const std::string& help);
 

@@ -13,6 +13,7 @@
 #include "fs/daemon/control_client.h"
 #include "fs/daemon/disk_actions.h"
 #include "fs/daemon/disk_service.h"
+#include "fs/daemon/host_devices.h"
 #include "fs/daemon/mount_point.h"
 
 namespace stratad {
@@ -46,7 +47,9 @@ class DiskTask final : public VolumeTask {
     owner.mode = 0600;
     owner.uid = geteuid();
     owner.gid = getegid();
+    HostDevices devices(executor, options_.allow_outside);
     DiskService service(executor, datastore.file_system(), nobody, owner);
+    service.lib().UseDevices(devices);
     ProgressBar bar(options_.title);
     disklib::Progress* const shown = options_.progress == nullptr ? &bar : options_.progress;
     base::Result<Json> answer = co_await service.Handle(request_, service, shown);
@@ -184,6 +187,10 @@ base::Result<Json> RunDiskRequest(Json request, const DiskRequestOptions& option
   if (!options.datastore.empty() && !place->in_host_folder()) {
     return base::Error(base::Code::kInvalidArgument,
                        "--datastore is for disks in host folders; this one lies on a volume");
+  }
+  if (options.allow_outside && !place->in_host_folder()) {
+    return base::Error(base::Code::kInvalidArgument,
+                       "--allow-outside is for disks in host folders");
   }
   CatchInterrupts();
   return place->mount_point.empty() ? RunHere(*place, std::move(request), options)

@@ -29,6 +29,7 @@ base::Result<DiskPlace> FindDiskPlace(const std::string& text);
 // What a command line says beside the verb's own options.
 struct DiskRequestOptions {
   std::string datastore;  // host folders: names resolve inside this one; empty: the disks' folder
+  bool allow_outside = false;  // host folders: descriptors may name device nodes
   std::string title = "disk";             // of the progress bar
   disklib::Progress* progress = nullptr;  // shown instead of a bar
 };

@@ -123,6 +123,40 @@ int Clone(const VmkArguments& arguments) {
   return RunWithPercent(what, "Clone", std::move(request));
 }
 
+int MakeDeviceMap(const VmkArguments& arguments, bool is_physical) {
+  Json request = Request("create-rdm", arguments.paths[0]);
+  request["device"] = arguments.value;
+  request["physical"] = is_physical;
+  request["adapter"] = arguments.adapter;
+  return Run("create raw device map", std::move(request));
+}
+
+int MakeVirtualMap(const VmkArguments& arguments) {
+  return MakeDeviceMap(arguments, /*is_physical=*/false);
+}
+
+int MakePhysicalMap(const VmkArguments& arguments) {
+  return MakeDeviceMap(arguments, /*is_physical=*/true);
+}
+
+int QueryDeviceMap(const VmkArguments& arguments) {
+  const std::string& path = arguments.paths[0];
+  const base::Result<Json> info = RunDiskRequest(Request("info", path));
+  if (!info) return VmkFail("open virtual disk", info.error());
+  if (!info->contains("device_map")) {
+    fmt::print("Disk {} is not a raw device mapping\n", path);
+    return kExitOk;
+  }
+  const Json& map = info->at("device_map");
+  const bool is_physical = StringOf(map, "mode") == "physical";
+  fmt::print("Disk {} is a {} Raw Device Mapping\n", path,
+             is_physical ? "Passthrough" : "Non-passthrough");
+  fmt::print("Maps to: {}\n", StringOf(map, "device").value_or(""));
+  const std::string trouble = StringOf(map, "trouble").value_or("");
+  if (trouble.empty()) return kExitOk;
+  return VmkFail("find the device", base::Error(base::Code::kNotFound, trouble));
+}
+
 int Rename(const VmkArguments& arguments) {
   Json request = Request("rename", arguments.value);
   request["to"] = arguments.paths[0];
@@ -250,6 +284,11 @@ std::vector<VmkOption> VmkOptions() {
   return {
       {"-c,--createvirtualdisk", "SIZE", 1, "da", Create, "Make a disk; -d, -a"},
       {"-i,--clonevirtualdisk", "SRC", 1, "d", Clone, "Copy SRC's whole chain to PATH; -d"},
+      {"-r,--createrdm", "DEVICE", 1, "a", MakeVirtualMap,
+       "Make PATH a disk of the whole device; -a"},
+      {"-z,--createrdmpassthru", "DEVICE", 1, "a", MakePhysicalMap,
+       "The same in physical mode: no snapshots; -a"},
+      {"-q,--queryrdm", nullptr, 1, "", QueryDeviceMap, "Say which device a disk stands for"},
       {"-E,--renamevirtualdisk", "OLD", 1, "", Rename, "Rename a disk and its files to PATH"},
       {"-U,--deletevirtualdisk", nullptr, 1, "", Delete, "Remove a disk and its files"},
       {"-X,--extendvirtualdisk", "SIZE", 1, "d", Extend, "Make a disk larger; -d eagerzeroedthick"},

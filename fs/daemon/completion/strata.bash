@@ -13,22 +13,23 @@ _strata_words() {
     status | ls | 'volume info') echo --help --json ;;
     cat | get | put | rm | mkdir) echo --help ;;
     disk)
-      echo --help create info rename delete extend clone compare hash defragment inflate eager-zero punch zero
+      echo --help create create-rdm info rename delete extend clone compare hash defragment inflate eager-zero punch zero
       echo attach detach rebase snapshot consolidate check
       ;;
     'disk snapshot') echo --help create list revert delete delete-all measure ;;
-    'disk create') echo --help --datastore --size --format --layout --adapter --grain --all-tables ;;
-    'disk rename' | 'disk detach') echo --help --datastore ;;
-    'disk delete') echo --help --datastore --all-snapshots ;;
-    'disk extend') echo --help --datastore --format ;;
-    'disk clone') echo --help --datastore --format --grain --all-tables --linked --json ;;
-    'disk attach') echo --help --datastore --force ;;
-    'disk rebase') echo --help --datastore --copy --force --json ;;
-    'disk check') echo --help --datastore --repair --explain --fix --folder --json ;;
-    'disk consolidate' | 'disk snapshot delete' | 'disk snapshot delete-all') echo --help --datastore --reclaim --json ;;
-    'disk snapshot create') echo --help --datastore --format --description --json ;;
-    'disk snapshot revert') echo --help --datastore --format --json ;;
-    'disk '*) echo --help --datastore --json ;;
+    'disk create') echo --help --datastore --allow-outside --size --format --layout --adapter --grain --all-tables ;;
+    'disk create-rdm') echo --help --datastore --allow-outside --physical ;;
+    'disk rename' | 'disk detach') echo --help --datastore --allow-outside ;;
+    'disk delete') echo --help --datastore --allow-outside --all-snapshots ;;
+    'disk extend') echo --help --datastore --allow-outside --format ;;
+    'disk clone') echo --help --datastore --allow-outside --format --grain --all-tables --linked --json ;;
+    'disk attach') echo --help --datastore --allow-outside --force ;;
+    'disk rebase') echo --help --datastore --allow-outside --copy --force --json ;;
+    'disk check') echo --help --datastore --allow-outside --repair --explain --fix --folder --json ;;
+    'disk consolidate' | 'disk snapshot delete' | 'disk snapshot delete-all') echo --help --datastore --allow-outside --reclaim --json ;;
+    'disk snapshot create') echo --help --datastore --allow-outside --format --description --json ;;
+    'disk snapshot revert') echo --help --datastore --allow-outside --format --json ;;
+    'disk '*) echo --help --datastore --allow-outside --json ;;
     volume) echo --help info ;;
     dump) echo --help --lvm --superblock --heartbeats --inode --directory --cluster --lock --journal ;;
   esac
