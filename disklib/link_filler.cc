@@ -61,7 +61,7 @@ class LinkTarget : public CopyTarget {
     co_return base::Ok();
   }
 
-  // From file to file in the kernel, where both are files of the host.
+  // From file to file by the host, where both are its files.
   Task<Result<uint64_t>> TakeFrom(FlatRange source, uint64_t offset_bytes,
                                   uint64_t length_bytes) override {
     const FlatRange range = link_.FlatRangeOf(offset_bytes, length_bytes);

@@ -254,37 +254,4 @@ base::Status ZeroRange(int descriptor, uint64_t offset_bytes, uint64_t length_by
   return base::Ok();
 }
 
-// How far ahead of a range that is copied its source is read.
-constexpr uint64_t kReadAheadBytes = uint64_t{16} << 20;
-
-base::Result<uint64_t> CopyRange(const CopiedRange& range) {
-  auto from = static_cast<off64_t>(range.source_offset_bytes);
-  auto to = static_cast<off64_t>(range.target_offset_bytes);
-  const off64_t target_start = to;
-  // The next ranges come in while this one is copied; a hint, whose failure changes nothing.
-  posix_fadvise(range.source, from + static_cast<off64_t>(kReadAheadBytes),
-                static_cast<off64_t>(range.length_bytes), POSIX_FADV_WILLNEED);
-  uint64_t done_bytes = 0;
-  while (done_bytes < range.length_bytes) {
-    const ssize_t copied = copy_file_range(range.source, &from, range.target, &to,
-                                           range.length_bytes - done_bytes, /*flags=*/0);
-    if (copied == 0) break;
-    if (copied > 0) {
-      done_bytes += static_cast<uint64_t>(copied);
-      continue;
-    }
-    if (errno == EINTR) continue;
-    const bool is_refusal = errno == EXDEV || errno == EINVAL || errno == ENOSYS ||
-                            errno == EOPNOTSUPP || errno == EBADF;
-    if (is_refusal && done_bytes == 0) {
-      return base::Error(base::Code::kUnsupported, "copy_file_range: not between these files");
-    }
-    return Failed("copy", "a range");
-  }
-  // Under way to the disk while the next is copied, so that the sync at the end finds little left.
-  sync_file_range(range.target, target_start, static_cast<off64_t>(done_bytes),
-                  SYNC_FILE_RANGE_WRITE);
-  return done_bytes;
-}
-
 }  // namespace fss::posix

@@ -62,16 +62,4 @@ base::Result<uint64_t> Seek(int descriptor, SeekKind kind, uint64_t offset_bytes
 base::Status ZeroRange(int descriptor, uint64_t offset_bytes, uint64_t length_bytes,
                        bool keep_size);
 
-struct CopiedRange {
-  int source = -1;
-  uint64_t source_offset_bytes = 0;
-  int target = -1;
-  uint64_t target_offset_bytes = 0;
-  uint64_t length_bytes = 0;
-};
-
-// copy_file_range(2) until all is copied or the source ends; answers the bytes copied. Error
-// kUnsupported: the kernel does not do it between these two.
-base::Result<uint64_t> CopyRange(const CopiedRange& range);
-
 }  // namespace fss::posix

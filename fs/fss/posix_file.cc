@@ -143,20 +143,27 @@ base::Task<base::Result<uint64_t>> PosixFile::CopyFrom(File& source, uint64_t so
                                                        uint64_t length_bytes) {
   auto* const from = dynamic_cast<PosixFile*>(&source.driver_file());
   if (from == nullptr) co_return base::Error(base::Code::kUnsupported, "copy: not a host file");
-  const int source_descriptor = from->descriptor_;
-  HostCall call([this, source_descriptor, source_offset_bytes, offset_bytes, length_bytes] {
-    return posix::CopyRange({.source = source_descriptor,
-                             .source_offset_bytes = source_offset_bytes,
-                             .target = descriptor_,
-                             .target_offset_bytes = offset_bytes,
-                             .length_bytes = length_bytes});
-  });
-  co_await executor_.RunBlocking(call);
-  co_return call.TakeResult();
+  const posix::CopiedRange range{.source = from->descriptor_,
+                                 .source_offset_bytes = source_offset_bytes,
+                                 .target = descriptor_,
+                                 .target_offset_bytes = offset_bytes,
+                                 .length_bytes = length_bytes};
+  if (shares_blocks_) {
+    HostCall share([&range] { return posix::ShareRange(range); });
+    co_await executor_.RunBlocking(share);
+    if (share.TakeResult()) co_return length_bytes;
+    shares_blocks_ = false;
+  }
+  const bool is_copied = co_await CopyPastCache(executor_, range, from->past_cache_, past_cache_);
+  if (is_copied) co_return length_bytes;
+  HostCall copy([&range] { return posix::CopyRange(range); });
+  co_await executor_.RunBlocking(copy);
+  co_return copy.TakeResult();
 }
 
 base::Task<base::Status> PosixFile::Close() {
   lock_.reset();
+  past_cache_.Close();
   const int result = close(std::exchange(descriptor_, -1));
   if (result != 0) co_return base::ErrnoError(errno, "posix driver: close");
   co_return base::Ok();

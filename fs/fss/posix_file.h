@@ -11,6 +11,7 @@
 #include "fs/base/uring_executor.h"
 #include "fs/fss/disk_locks.h"
 #include "fs/fss/file_system.h"
+#include "fs/fss/posix_copy.h"
 
 namespace fss {
 
@@ -49,6 +50,8 @@ class PosixFile final : public File {
   const InodeNumber inode_;
   int descriptor_;
   std::optional<DiskLocks::Hold> lock_;
+  PastCache past_cache_;
+  bool shares_blocks_ = true;  // until the host has refused it
 };
 
 }  // namespace fss
