@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """Explores the fuzz targets with clang's libFuzzer, AddressSanitizer and UBSan.
 
-Usage: run.py [--seconds N] [--target T]... [--jobs J] [--seed S] [--build FOLDER] [--list]
-       run.py --soak [--jobs J]
+Usage: run.py [--seconds N] [--target T]... [--disks] [--jobs J] [--seed S] [--build FOLDER] [--list]
+       run.py --soak [--disks] [--jobs J]
 
 Builds the fuzzer with clang++ (preset "fuzz"), gives each target the inputs kept in
 corpus/TARGET and N seconds (5), J targets at a time (2), and ends with 0 only without a finding.
---soak: ten minutes each for the structures a mount depends on, two for every other. What was
-explored stays in build/fuzz/corpus and is taken up again. A finding is kept in build/fuzz/findings;
-once its cause is mended, the file belongs into corpus/TARGET, where every build replays it:
+--disks: the targets that read virtual disks and what comes with them. --soak: ten minutes each for
+the structures a mount or a disk depends on, two for every other. What was explored stays in
+build/fuzz/corpus and is taken up again. A finding is kept in build/fuzz/findings; once its cause is
+mended, the file belongs into corpus/TARGET, where every build replays it:
 
     build/fuzz/targets/TARGET FILE
 
@@ -30,7 +31,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 CORPUS = ROOT / "tests" / "fuzz" / "corpus"
 SOAK_SECONDS_LONG = 600
 SOAK_SECONDS = 120
-SOAK_LONG = ["lvm", "superblock", "descriptor", "directory", "cluster", "journal"]
+DISKS = ["archive", "disk_chain", "disk_check", "disk_descriptor", "manifest", "ovf", "se_file", "se_header",
+         "sector_file", "snapshot_intent", "sparse_header", "stream_extent", "vm_folder"]
+SOAK_LONG = ["lvm", "superblock", "descriptor", "directory", "cluster", "journal", *DISKS]
 MEMORY_MEBIBYTES = 2048
 INPUT_SECONDS_MAX = 30
 SKIPPED = 77
@@ -139,6 +142,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--target", action="append")
+    parser.add_argument("--disks", action="store_true")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--seed", type=int, default=int(os.environ.get("SEED", "1")))
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build" / "fuzz")
@@ -151,6 +155,8 @@ def main():
     folder = options.build.resolve()
     build(folder, options.jobs)
     sizes = read_targets(folder / "fuzzer")
+    if options.disks:
+        options.target = (options.target or []) + DISKS
     unknown = set(options.target or []) - set(sizes)
     if unknown:
         sys.exit(f"no such target: {', '.join(sorted(unknown))}; there are {', '.join(sizes)}")

@@ -23,6 +23,7 @@ WRITERS = 3
 KEPT_FILES = 25  # of each writer
 BLOCK = 4096
 DISK_BLOCKS = 8192
+REPLAY_SECONDS_MAX = 14  # on a busy machine; waiting for the lease of a host that is not known to be dead takes longer
 
 
 class Promises:
@@ -170,7 +171,7 @@ def broken_promises(volume, promises):
     with volume.mounted() as root:
         waited = time.monotonic() - started
         expected = Expected(promises)
-        problems = [f"mounting after a kill took {waited:.1f} s"] if waited > 5 else []
+        problems = [f"mounting after a kill took {waited:.1f} s"] if waited > REPLAY_SECONDS_MAX else []
         problems += expected.problems_in(root, disk_place(volume))
     print(f"  {len(expected.files)} files and {len(expected.blocks)} disk blocks promised, {len(expected.gone)} files gone; "
           f"mounted again in {waited:.2f} s, {len(problems)} problems", flush=True)
