@@ -170,15 +170,19 @@ void CheckContentIds(Findings& findings, ChainLink& child, const ChainLink& pare
   if (repairs) SetParentContentId(child, found_id);
 }
 
-void CheckSizes(Findings& findings, const ChainLink& child, const ChainLink& parent) {
+void CheckSizes(Findings& findings, ChainLink& child, const ChainLink& parent) {
   const uint64_t own = child.descriptor().capacity_sectors();
   const uint64_t below = parent.descriptor().capacity_sectors();
   if (own == below) return;
-  const auto severity = own > below ? CheckSeverity::kWarning : CheckSeverity::kError;
-  findings.Add({.id = Invariant::kC3,
-                .text = fmt::format("the link has {} sectors, its parent {} has {}", own,
-                                    parent.file->path, below),
-                .severity = severity});
+  Found found{.id = Invariant::kC3,
+              .text = fmt::format("the link has {} sectors, its parent {} has {}", own,
+                                  parent.file->path, below),
+              .severity = own > below ? CheckSeverity::kWarning : CheckSeverity::kError};
+  if (own < below && CanGrow(child)) {
+    found.repair = RepairClass::kOnRequest;
+    found.repair_text = fmt::format("the link grows to {} sectors", below);
+  }
+  if (findings.Add(std::move(found))) child.wanted_sectors = below;
 }
 
 void CheckHolder(CheckRun& run, const ChainLink& child, const ChainLink& parent) {

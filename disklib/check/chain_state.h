@@ -22,6 +22,7 @@ struct ChainLink {
   std::vector<ObjectInfo> extent_infos;  // per extent; id 0: none
   std::vector<std::string> found_paths;  // per extent
   uint64_t held_bytes = 0;
+  uint64_t wanted_sectors = 0;  // that the link is to grow to; 0: it stays
   bool is_whole = true;
   bool is_cut_off = false;  // its parent is not the one it was made of
 
@@ -58,6 +59,14 @@ base::Task<base::Status> CheckDevice(CheckRun& run, ChainLink& link, size_t inde
 
 // Writes the descriptor if it is to say something else. Errors: those of the back end.
 base::Task<base::Status> StoreWanted(CheckRun& run, ChainState& chain, ChainLink& link);
+
+// Whether a link can be made as large as a larger parent: its extents are sparse files that stand
+// beside their descriptor.
+bool CanGrow(const ChainLink& link);
+
+// Makes the link as large as it is to be, if it is to grow, after its extents were checked. Errors:
+// those of GrowSparse, and of loading the descriptor.
+base::Task<base::Status> GrowLink(CheckRun& run, ChainState& chain, ChainLink& link);
 
 // What speaks for and against a child whose parent is not the one it was made of.
 void GatherEvidence(CheckRun& run, const ChainLink& child, const ChainLink& parent);

@@ -46,6 +46,7 @@ Task<Status> RunChainCheck(CheckRun& run, std::string_view path, ChainState& cha
   for (ChainLink& link : chain.links) {
     CO_TRY_STATUS(co_await CheckExtents(run, link));
     CO_TRY_STATUS(co_await StoreWanted(run, chain, link));
+    CO_TRY_STATUS(co_await GrowLink(run, chain, link));
     run.report().links.push_back(Describe(link));
   }
   for (size_t i = 0; i + 1 < chain.links.size(); ++i) {

@@ -44,6 +44,7 @@ bool Findings::Add(Found found) {
       repair_ != nullptr && finding.repair != RepairClass::kNone && allows_(finding);
   if (repairs_now) {
     ++repair_->action_count;
+    if (finding.repair == RepairClass::kOnRequest) repair_->changes_meaning = true;
     if (repair_->actions.size() < findings_max_) {
       repair_->actions.push_back({finding.id, finding.place.file, finding.repair_text});
     }
@@ -57,10 +58,7 @@ bool Findings::Add(Found found) {
 
 bool Findings::allows_freeing() const {
   if (open_error_count_ != 0) return false;
-  return repair_ == nullptr ||
-         std::ranges::none_of(repair_->actions, [](const DiskRepairAction& action) {
-           return InfoOf(action.id).repair == RepairClass::kOnRequest;
-         });
+  return repair_ == nullptr || !repair_->changes_meaning;
 }
 
 }  // namespace check

@@ -81,9 +81,10 @@ constexpr std::array kChainRows = {
                   "zeros where the parent's data belongs. The repair adds the one that is lost."},
     InvariantInfo{kC3, "C3", kChainScope, kError, kOnRequest,
                   "a child is as large as its parent",
-                  "A smaller child hides the end of the disk; the repair makes it as large. A "
-                  "larger child is legal here and reads zeros behind its parent's end, but ESX "
-                  "refuses it: export or consolidate before moving it there."},
+                  "A smaller child hides the end of the disk, as when a parent was extended alone; "
+                  "the repair makes a sparse child as large. A larger child is legal here and "
+                  "reads zeros behind its parent's end, but ESX refuses it: export or consolidate "
+                  "before moving it there."},
     InvariantInfo{kC4, "C4", kChainScope, kError, kNone,
                   "a chain has no cycle and at most 32 links; above 8 is a warning",
                   "More links than 32 are not opened. Long chains cost space and take long to "

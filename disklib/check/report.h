@@ -83,6 +83,7 @@ struct DiskRepairReport {
   CheckReport after = {};
   std::vector<DiskRepairAction> actions = {};  // the first ones, see CheckOptions::findings_max
   uint64_t action_count = 0;
+  bool changes_meaning = false;  // one of the actions was a repair on request
 };
 
 // "repaired"; stable, for programs.
