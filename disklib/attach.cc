@@ -11,6 +11,7 @@
 #include "disklib/copy.h"
 #include "disklib/descriptor_edit.h"
 #include "disklib/descriptor_store.h"
+#include "disklib/extent_places.h"
 #include "disklib/names.h"
 #include "fs/base/aligned_buffer.h"
 #include "fs/base/log.h"
@@ -95,8 +96,7 @@ Task<Result<bool>> NeedsEntry(Lib& lib, const LoadedDescriptor* link,
 
 Task<Status> LeaveParent(Lib& lib, const LoadedDescriptor* link, std::string_view kept_path) {
   if (!link->descriptor.has_parent()) co_return base::Ok();
-  const Result<std::string> parent =
-      ResolveName(FolderOf(link->path), link->descriptor.parent_file_name_hint);
+  const Result<std::string> parent = ParentPathOf(link->descriptor, link->path);
   if (!parent || *parent == kept_path) co_return base::Ok();
   CO_TRY_STATUS(co_await UnregisterChild(lib.backend(), *parent, link->path));
   co_return base::Ok();

@@ -6,6 +6,7 @@
 
 #include "disklib/descriptor.h"
 #include "disklib/descriptor_text.h"
+#include "disklib/extent_places.h"
 #include "disklib/names.h"
 #include "disklib/new_extents.h"
 
@@ -59,7 +60,7 @@ Task<bool> IsLiving(ObjectBackend& backend, std::string_view parent_path, std::s
   const Result<Descriptor> child = ParseDescriptor(read->text);
   if (!child) co_return child.error().code() != Code::kNotRecognized;
   if (!child->has_parent()) co_return false;
-  const Result<std::string> named = ResolveName(FolderOf(child_path), child->parent_file_name_hint);
+  const Result<std::string> named = ParentPathOf(*child, child_path);
   co_return named&&* named == parent_path;
 }
 
@@ -143,8 +144,7 @@ Task<Status> RegisterChild(ObjectBackend& backend, std::string_view parent_path,
 Task<Status> UnregisterChild(ObjectBackend& backend, std::string_view parent_path,
                              std::string_view child_path) {
   CO_TRY(std::vector<std::string> entries, co_await ReadEntries(backend, parent_path));
-  const auto gone =
-      std::remove(entries.begin(), entries.end(), EntryOf(parent_path, child_path));
+  const auto gone = std::remove(entries.begin(), entries.end(), EntryOf(parent_path, child_path));
   if (gone == entries.end()) co_return base::Ok();
   entries.erase(gone, entries.end());
   CO_TRY_STATUS(co_await StoreRegistry(backend, parent_path, entries));

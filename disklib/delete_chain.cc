@@ -6,9 +6,12 @@
 #include <fmt/format.h>
 
 #include "disklib/children.h"
+#include "disklib/extent_places.h"
 #include "disklib/link_tree.h"
 #include "disklib/names.h"
 #include "disklib/operations.h"
+#include "disklib/snapshot_record.h"
+#include "disklib/vm_folder/vm_state.h"
 
 namespace disklib {
 namespace {
@@ -47,19 +50,19 @@ Task<Status> ReadTree(Lib& lib, std::string_view folder, LinkTree& tree) {
                   .parent_path = {},
                   .descriptor = loaded->descriptor};
     if (link.descriptor.has_parent()) {
-      const Result<std::string> parent = ResolveName(folder, link.descriptor.parent_file_name_hint);
+      const Result<std::string> parent = ParentPathOf(link.descriptor, link.path);
       if (parent) link.parent_path = *parent;
     }
     tree.Add(std::move(link));
   }
-  co_return base::Ok();
+  co_return co_await MarkClones(lib, folder, tree);
 }
 
 // A link and all that stands on it, what stands on others first.
 void AppendLeavesFirst(const LinkTree& tree, std::string_view path,
                        std::vector<std::string>& paths) {
   if (std::find(paths.begin(), paths.end(), path) != paths.end()) return;
-  for (const TreeLink* const child : tree.ChildrenOf(path)) {
+  for (const TreeLink* const child : tree.BranchesOf(path)) {
     AppendLeavesFirst(tree, child->path, paths);
   }
   paths.emplace_back(path);
@@ -84,14 +87,16 @@ Task<Status> CheckAllFree(Lib& lib, std::vector<std::string>& paths) {
 
 Task<Result<DeleteChainResult>> DeleteChain(Lib& lib, std::string_view path) {
   CO_TRY(const std::string plain_path, ResolveName("", path));
+  CO_TRY_STATUS(co_await FinishIntents(lib, FolderOf(plain_path)));
   LinkTree tree;
   CO_TRY_STATUS(co_await ReadTree(lib, FolderOf(plain_path), tree));
   DeleteChainResult result;
   std::vector<std::string> paths;
-  if (tree.Find(plain_path) == nullptr) {
+  CO_TRY(const bool is_whole, co_await Exists(lib.backend(), plain_path));
+  if (!is_whole || tree.Find(plain_path) == nullptr) {
     paths.push_back(plain_path);  // gone, or cut in the middle of its own delete
   } else {
-    CO_TRY(const std::string base_path, tree.BaseOf(plain_path));
+    CO_TRY(const std::string base_path, tree.DiskBaseOf(plain_path));
     AppendLeavesFirst(tree, base_path, paths);
     CO_TRY_STATUS(co_await CheckAllFree(lib, paths));
   }

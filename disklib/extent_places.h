@@ -1,5 +1,5 @@
-// Where the extents of a disk are: from the descriptor's names to paths, also in the middle of a
-// rename. Pure.
+// Where the extents of a disk and its parent are: from the descriptor's names to paths, also in the
+// middle of a rename. Pure.
 //
 // A rename moves several files and may be cut between them. Its mark in the descriptor
 // (disklib/FORMAT.md, "Rename") says from where to where, so that the disk opens at every moment.
@@ -27,6 +27,9 @@ struct RenameMark {
 
 // The mark in the descriptor at `path`, if it is this descriptor's: copies carry it in vain.
 std::optional<RenameMark> FindRenameMark(const Descriptor& descriptor, std::string_view path);
+
+// The parent that the hint of the descriptor at `path` means. Errors: those of ResolveName.
+base::Result<std::string> ParentPathOf(const Descriptor& descriptor, std::string_view path);
 
 struct ExtentPlace {
   std::string path;         // empty for ZERO and device nodes

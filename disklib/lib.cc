@@ -9,6 +9,7 @@
 #include "disklib/children.h"
 #include "disklib/descriptor_lines.h"
 #include "disklib/descriptor_store.h"
+#include "disklib/extent_places.h"
 #include "disklib/names.h"
 
 namespace disklib {
@@ -68,8 +69,7 @@ class NameCollector : public ObjectSink {
 std::string RelationTo(const LoadedDescriptor& disk, std::string_view other_path,
                        const Descriptor& other) {
   if (other.has_parent()) {
-    const Result<std::string> parent =
-        ResolveName(FolderOf(other_path), other.parent_file_name_hint);
+    const Result<std::string> parent = ParentPathOf(other, other_path);
     if (parent && *parent == disk.path) return "is its child";
   }
   const Result<std::vector<ExtentPlace>> places = PlacesOfExtents(other, other_path);

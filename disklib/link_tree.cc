@@ -19,6 +19,12 @@ void LinkTree::Add(TreeLink link) {
   links_.insert_or_assign(std::move(path), std::move(link));
 }
 
+void LinkTree::MarkClone(std::string_view path, std::string_view parent_path) {
+  const auto found = links_.find(path);
+  if (found == links_.end() || found->second.parent_path != parent_path) return;
+  found->second.is_clone = true;
+}
+
 const TreeLink* LinkTree::Find(std::string_view path) const {
   const auto found = links_.find(path);
   return found == links_.end() ? nullptr : &found->second;
@@ -30,6 +36,14 @@ std::vector<const TreeLink*> LinkTree::ChildrenOf(std::string_view path) const {
     if (link.parent_path == path) children.push_back(&link);
   }
   return children;
+}
+
+std::vector<const TreeLink*> LinkTree::BranchesOf(std::string_view path) const {
+  std::vector<const TreeLink*> branches = ChildrenOf(path);
+  std::erase_if(branches, [path](const TreeLink* link) {
+    return link->is_clone || FolderOf(link->path) != FolderOf(path);
+  });
+  return branches;
 }
 
 Result<std::vector<const TreeLink*>> LinkTree::ChainOf(std::string_view path) const {
@@ -53,19 +67,40 @@ Result<std::vector<const TreeLink*>> LinkTree::ChainOf(std::string_view path) co
   }
 }
 
-Result<std::string> LinkTree::BaseOf(std::string_view path) const {
-  TRY(const std::vector<const TreeLink*> chain, ChainOf(path));
-  return chain.back()->path;
+Result<std::string> LinkTree::DiskBaseOf(std::string_view path) const {
+  std::string_view at = path;
+  for (size_t depth = 0; depth < kChainLinksMax; ++depth) {
+    const TreeLink* const link = Find(at);
+    if (link == nullptr) {
+      return Error(Code::kNotFound, fmt::format("disk of {}: {} is no link that is there", path,
+                                                at.empty() ? "the parent" : at));
+    }
+    const bool is_lowest =
+        link->is_base() || link->is_clone ||
+        (!link->parent_path.empty() && FolderOf(link->parent_path) != FolderOf(path));
+    if (is_lowest) return link->path;
+    at = link->parent_path;
+  }
+  return Error(Code::kTooManyLinks,
+               fmt::format("disk of {}: more than {} links", path, kChainLinksMax));
 }
 
 std::vector<const TreeLink*> LinkTree::LinksOn(std::string_view base_path) const {
   std::vector<const TreeLink*> links;
   for (const auto& [name, link] : links_) {
-    const Result<std::vector<const TreeLink*>> chain = ChainOf(name);
-    const auto is_base = [base_path](const TreeLink* below) { return below->path == base_path; };
-    if (chain && std::any_of(chain->begin(), chain->end(), is_base)) links.push_back(&link);
+    if (FolderOf(name) != FolderOf(base_path)) continue;
+    const Result<std::string> base = DiskBaseOf(name);
+    if (base && *base == base_path) links.push_back(&link);
   }
   return links;
+}
+
+std::vector<const TreeLink*> LinkTree::Clones() const {
+  std::vector<const TreeLink*> clones;
+  for (const auto& [name, link] : links_) {
+    if (link.is_clone) clones.push_back(&link);
+  }
+  return clones;
 }
 
 std::string NumberedLinkPath(std::string_view base_path, uint32_t number) {

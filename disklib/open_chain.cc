@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "disklib/children.h"
+#include "disklib/extent_places.h"
 #include "disklib/lib.h"
 #include "disklib/names.h"
 #include "disklib/snapshot_record.h"
@@ -94,8 +95,7 @@ Task<Status> Lib::LoadParents(std::vector<LoadedDescriptor>& links) {
     const LoadedDescriptor& child = links.back();
     CO_TRY_STATUS(CheckParentKeys(child.descriptor, child.path));
     if (!child.descriptor.has_parent()) co_return base::Ok();
-    Result<std::string> path =
-        ResolveName(FolderOf(child.path), child.descriptor.parent_file_name_hint);
+    Result<std::string> path = ParentPathOf(child.descriptor, child.path);
     if (!path) co_return path.error().Within(fmt::format("open {}: parent", child.path));
     Result<LoadedDescriptor> parent = co_await Load(*path, /*need_extents=*/false);
     if (!parent) co_return parent.error().Within(fmt::format("open {}: parent", child.path));

@@ -9,7 +9,9 @@
 #include "disklib/disk_size.h"
 #include "disklib/extend_leaf.h"
 #include "disklib/extend_sparse.h"
+#include "disklib/extent_places.h"
 #include "disklib/names.h"
+#include "disklib/vm_folder/records.h"
 #include "fs/base/log.h"
 
 namespace disklib {
@@ -61,13 +63,11 @@ Task<Status> RemoveParts(Lib& lib, LoadedDescriptor& loaded, std::string_view pa
   co_return base::Ok();
 }
 
-// The disk's own registry holds only stale entries now; its entry in the parent's goes last.
-Task<Status> ForgetRegistries(Lib& lib, LoadedDescriptor& loaded, std::string_view path) {
-  const std::string own_registry = ChildrenPath(path);
-  CO_TRY_STATUS(co_await RemoveIfThere(lib.backend(), own_registry));
+// The last step: as long as anything of a linked clone is there, its registration tells it from a
+// link of its parent's disk.
+Task<Status> LeaveParent(Lib& lib, LoadedDescriptor& loaded, std::string_view path) {
   if (!loaded.descriptor.has_parent()) co_return base::Ok();
-  const Result<std::string> parent =
-      ResolveName(FolderOf(path), loaded.descriptor.parent_file_name_hint);
+  const Result<std::string> parent = ParentPathOf(loaded.descriptor, path);
   if (!parent) co_return base::Ok();  // it stood on nothing of this datastore
   CO_TRY_STATUS(co_await UnregisterChild(lib.backend(), *parent, path));
   co_return base::Ok();
@@ -90,13 +90,16 @@ Task<Status> DeleteDisk(Lib& lib, std::string_view path) {
   CO_TRY(const OpenDisks::Claim claim, lib.ClaimDisk(loaded, options));
   const std::string marked_path = DeletedPath(plain_path);
   if (!deletion.is_marked) {
+    CO_TRY_STATUS(co_await ForgetInRecords(lib, plain_path));
     CO_TRY_STATUS(co_await lib.backend().Rename(plain_path, marked_path));
   }
   CO_TRY_STATUS(co_await lib.backend().SyncNames());
   CO_TRY_STATUS(co_await RemoveParts(lib, loaded, plain_path));
-  CO_TRY_STATUS(co_await ForgetRegistries(lib, loaded, plain_path));
+  const std::string stale_registry = ChildrenPath(plain_path);
+  CO_TRY_STATUS(co_await RemoveIfThere(lib.backend(), stale_registry));
   CO_TRY_STATUS(co_await RemoveIfThere(lib.backend(), marked_path));
   CO_TRY_STATUS(co_await lib.backend().SyncNames());
+  CO_TRY_STATUS(co_await LeaveParent(lib, loaded, plain_path));
   base::LogInfo("disklib", "deleted disk={}", plain_path);
   co_return base::Ok();
 }

@@ -21,12 +21,15 @@
 
 namespace disklib {
 
-// Renames the descriptor and every extent that follows its name, also into another folder.
-// Errors: kNotFound, kExists, kBusy naming the holder, kUnsupported (other kinds of disks, a child,
-// a shared extent), kNameInvalid, kIo.
+// Renames the descriptor and every extent that follows its name, also into another folder. The
+// .vmx and .vmsd files of the folder, and the registry of the parent of a linked clone, follow.
+// Errors: kNotFound, kExists, kBusy naming the holder, kUnsupported (other kinds of disks, a link
+// that others stand on, a snapshot's link into another folder, a shared extent), kNameInvalid,
+// those of CheckRecordsCanFollow, kIo.
 base::Task<base::Status> RenameDisk(Lib& lib, std::string_view from, std::string_view to);
 
-// Removes the descriptor, its extents and its change tracking file. Errors: as RenameDisk.
+// Removes the descriptor, its extents and its change tracking file; the .vmsd files of the folder
+// forget it. Errors: as RenameDisk.
 base::Task<base::Status> DeleteDisk(Lib& lib, std::string_view path);
 
 struct ExtendOptions {

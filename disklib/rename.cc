@@ -1,12 +1,17 @@
+#include <algorithm>
 #include <optional>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "disklib/children.h"
 #include "disklib/descriptor_edit.h"
 #include "disklib/descriptor_store.h"
+#include "disklib/extent_places.h"
 #include "disklib/names.h"
 #include "disklib/operations.h"
+#include "disklib/snapshot_record.h"
+#include "disklib/vm_folder/records.h"
 #include "fs/base/log.h"
 
 namespace disklib {
@@ -37,6 +42,47 @@ Task<Status> CheckTargetsFree(Lib& lib, LoadedDescriptor& loaded, RenameMark& ma
     }
   }
   co_return base::Ok();
+}
+
+// The parent of a linked clone that is registered there; empty: the disk is none.
+Task<Result<std::string>> CloneParentOf(Lib& lib, const LoadedDescriptor* loaded,
+                                        RenameMark& mark) {
+  if (!loaded->descriptor.has_parent()) co_return std::string();
+  const Result<std::string> parent = ParentPathOf(loaded->descriptor, loaded->path);
+  if (!parent) co_return std::string();
+  CO_TRY(const std::vector<std::string> clones,
+         co_await RegisteredChildren(lib.backend(), *parent));
+  const bool is_clone = std::any_of(clones.begin(), clones.end(), [&](const std::string& clone) {
+    return clone == mark.from || clone == mark.to;
+  });
+  co_return is_clone ? *parent : std::string();
+}
+
+// A linked clone is registered under both names while it moves: the parent is kept at every moment.
+Task<Status> RegisterMove(Lib& lib, const LoadedDescriptor* loaded, RenameMark& mark) {
+  CO_TRY(const std::string parent_path, co_await CloneParentOf(lib, loaded, mark));
+  if (!parent_path.empty()) {
+    CO_TRY(const Lib::PathHold hold, lib.HoldPath(parent_path));
+    co_return co_await RegisterChild(lib.backend(), parent_path, mark.to);
+  }
+  if (!loaded->descriptor.has_parent() || FolderOf(mark.from) == FolderOf(mark.to)) {
+    co_return base::Ok();
+  }
+  co_return Error(
+      Code::kUnsupported,
+      fmt::format("rename {} to {}: it stands on {} and is no linked clone: it stays in "
+                  "its folder",
+                  mark.from, mark.to, loaded->descriptor.parent_file_name_hint));
+}
+
+// What others say of the disk: the records of VMs and the registry of its parent.
+Task<Status> MoveMentions(Lib& lib, const LoadedDescriptor* loaded, RenameMark& mark) {
+  CO_TRY_STATUS(co_await RenameInRecords(lib, mark.from, mark.to));
+  CO_TRY(const std::string parent_path, co_await CloneParentOf(lib, loaded, mark));
+  if (parent_path.empty()) co_return base::Ok();
+  CO_TRY(const Lib::PathHold hold, lib.HoldPath(parent_path));
+  CO_TRY_STATUS(co_await RegisterChild(lib.backend(), parent_path, mark.to));
+  co_return co_await UnregisterChild(lib.backend(), parent_path, mark.from);
 }
 
 // Writes into the descriptor where its files are going, so that it opens at every moment.
@@ -70,6 +116,8 @@ Task<Status> MoveFiles(Lib& lib, RenameMark& mark) {
   const OpenOptions options{.writable = true, .user = "strata disk rename"};
   CO_TRY(OpenDisks::Claim claim, lib.ClaimDisk(loaded, options));
   CO_TRY_STATUS(co_await CheckTargetsFree(lib, loaded, mark, places));
+  CO_TRY_STATUS(co_await CheckRecordsCanFollow(lib, mark.from, mark.to));
+  CO_TRY_STATUS(co_await RegisterMove(lib, &loaded, mark));
   CO_TRY_STATUS(co_await WriteMark(lib, loaded, mark, claim));
   for (size_t i = 0; i < places.size(); ++i) {
     const std::string& moved_path = places[i].moved_path;
@@ -92,8 +140,14 @@ Result<std::string> RenamedText(const LoadedDescriptor& loaded, const RenameMark
   edit.SetExtents(extents);
   edit.RemoveDatabase(kRenamingFromKey);
   edit.RemoveDatabase(kRenamingToKey);
-  // The tracking file stays where it is; its name is relative to the folder.
-  if (FolderOf(mark.from) != FolderOf(mark.to)) edit.EndChangeTracking();
+  if (FolderOf(mark.from) == FolderOf(mark.to)) return edit.Finish();
+  // The tracking file stays where it is; its name is relative to the folder, as the parent's is.
+  edit.EndChangeTracking();
+  if (loaded.descriptor.has_parent()) {
+    TRY(const std::string parent_path, ParentPathOf(loaded.descriptor, mark.to));
+    edit.SetParent(RelativeName(FolderOf(mark.to), parent_path),
+                   loaded.descriptor.parent_content_id);
+  }
   return edit.Finish();
 }
 
@@ -106,6 +160,7 @@ Task<Status> FinishRename(Lib& lib, RenameMark& mark) {
   }
   const OpenOptions options{.writable = true, .user = "strata disk rename"};
   CO_TRY(OpenDisks::Claim claim, lib.ClaimDisk(loaded, options));
+  CO_TRY_STATUS(co_await MoveMentions(lib, &loaded, mark));
   CO_TRY(const std::string text, RenamedText(loaded, mark));
   CO_TRY_STATUS(co_await ReplaceDescriptor(lib.backend(), mark.to, text));
   co_return base::Ok();
@@ -120,6 +175,7 @@ Task<Status> RenameDisk(Lib& lib, std::string_view from, std::string_view to) {
   if (from == to) co_return Error(Code::kExists, fmt::format("rename {}: to itself", from));
   CO_TRY(const Lib::PathHold hold_from, lib.HoldPath(from));
   CO_TRY(const Lib::PathHold hold_to, lib.HoldPath(to));
+  CO_TRY_STATUS(co_await FinishIntents(lib, FolderOf(from)));
   CO_TRY(const bool is_unmoved, co_await Exists(lib.backend(), from));
   CO_TRY(const bool is_moved, co_await Exists(lib.backend(), to));
   if (!is_unmoved && !is_moved) {

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "disklib/children.h"
 #include "disklib/descriptor_lines.h"
 #include "disklib/names.h"
 #include "disklib/snapshot.h"
@@ -139,8 +140,10 @@ Task<Status> PlanRevert(Lib& lib, VmState& vm, uint32_t uid, DiskLayout layout, 
     plan.links.push_back(std::move(planned));
     CO_TRY(std::string guard, co_await GuardOf(lib, frozen_path));
     plan.guards.push_back(std::move(guard));
-    const bool is_needed =
-        !vm.SnapshotsOf(disk->leaf_path).empty() || !vm.tree.ChildrenOf(disk->leaf_path).empty();
+    CO_TRY(const std::vector<std::string> clones,
+           co_await LivingChildren(lib.backend(), disk->leaf_path));
+    const bool is_needed = !vm.SnapshotsOf(disk->leaf_path).empty() || !clones.empty() ||
+                           !vm.tree.ChildrenOf(disk->leaf_path).empty();
     const TreeLink* const leaf = vm.tree.Find(disk->leaf_path);
     if (is_needed || leaf == nullptr || leaf->is_base()) continue;
     CO_TRY(IntentRemoval removal, co_await PlanRemoval(lib, disk->leaf_path));
@@ -195,6 +198,7 @@ std::vector<std::string> OrphansOf(const VmState& vm) {
     for (const TreeLink* const link : *chain) kept.push_back(link->path);
   };
   for (const VmDisk& disk : vm.disks) keep_chain(disk.leaf_path);
+  for (const TreeLink* const clone : vm.tree.Clones()) keep_chain(clone->path);
   for (const Snapshot& snapshot : vm.list.snapshots) {
     for (const SnapshotDisk& disk : snapshot.disks) {
       if (const Result<std::string> path = vm.PathOf(disk.file_name)) keep_chain(*path);

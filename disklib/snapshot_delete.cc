@@ -39,7 +39,7 @@ Status PlanDisk(const VmState& vm, const Snapshot& snapshot, const SnapshotDisk&
   TRY(const std::string frozen_path, vm.PathOf(disk.file_name));
   const TreeLink* const frozen = vm.tree.Find(frozen_path);
   if (frozen == nullptr || vm.SnapshotsOf(frozen_path).size() > 1) return base::Ok();
-  const std::vector<const TreeLink*> children = vm.tree.ChildrenOf(frozen_path);
+  const std::vector<const TreeLink*> children = vm.tree.BranchesOf(frozen_path);
   if (children.size() == 1) {
     plan.children.push_back(children.front()->path);
   } else if (children.empty()) {

@@ -7,6 +7,7 @@
 
 #include "disklib/descriptor_lines.h"
 #include "disklib/descriptor_store.h"
+#include "disklib/extent_places.h"
 #include "disklib/link_tree.h"
 #include "disklib/names.h"
 #include "disklib/new_extents.h"
@@ -91,8 +92,7 @@ Task<Result<bool>> IsThatLink(Lib& lib, std::string_view path, std::string_view 
   if (!is_there) co_return true;
   const Result<LoadedDescriptor> loaded = co_await lib.Load(path, /*need_extents=*/false);
   if (!loaded) co_return loaded.error();
-  const Result<std::string> parent =
-      ResolveName(FolderOf(path), loaded->descriptor.parent_file_name_hint);
+  const Result<std::string> parent = ParentPathOf(loaded->descriptor, path);
   co_return parent&&* parent == parent_path;
 }
 

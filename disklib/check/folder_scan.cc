@@ -143,8 +143,7 @@ void FollowNames(FolderFile& file) {
     file.extent_paths.front() = file.path;
   }
   if (descriptor.parent_file_name_hint.empty()) return;
-  const Result<std::string> parent =
-      ResolveName(FolderOf(file.path), descriptor.parent_file_name_hint);
+  const Result<std::string> parent = ParentPathOf(descriptor, file.path);
   if (parent) {
     file.parent_path = *parent;
   } else {
@@ -213,8 +212,7 @@ Task<Status> Folders::Examine(FolderFile& file) {
     co_return base::Ok();
   }
   file.info = *info;
-  Result<std::unique_ptr<Object>> object =
-      co_await backend.Open(file.path, fss::OpenMode::kRead);
+  Result<std::unique_ptr<Object>> object = co_await backend.Open(file.path, fss::OpenMode::kRead);
   if (!object) {
     file.open_error = object.error().message();
     co_return base::Ok();

@@ -5,7 +5,9 @@
 
 #include <fmt/format.h>
 
+#include "disklib/children.h"
 #include "disklib/descriptor_lines.h"
+#include "disklib/extent_places.h"
 #include "disklib/names.h"
 #include "disklib/vm_folder/dictionary.h"
 
@@ -67,25 +69,12 @@ Task<Status> AddLink(Lib& lib, std::string_view path, LinkTree& tree) {
   if (!loaded) co_return loaded.error();
   TreeLink link{.path = loaded->path, .parent_path = {}, .descriptor = {}};
   if (loaded->descriptor.has_parent()) {
-    const Result<std::string> parent =
-        ResolveName(FolderOf(link.path), loaded->descriptor.parent_file_name_hint);
+    const Result<std::string> parent = ParentPathOf(loaded->descriptor, link.path);
     if (parent) link.parent_path = *parent;
   }
   link.descriptor = std::move(loaded->descriptor);
   tree.Add(std::move(link));
   co_return base::Ok();
-}
-
-// The lowest link of the folder that `path` stands on: what lies below, elsewhere, is the parent of
-// a linked clone, and other disks' records say where that goes on. Errors: as ChainOf.
-Result<std::string> OwnBaseOf(const VmState& vm, std::string_view path) {
-  TRY(const std::vector<const TreeLink*> chain, vm.tree.ChainOf(path));
-  const TreeLink* base = chain.front();
-  for (const TreeLink* const link : chain) {
-    if (FolderOf(link->path) != vm.folder) break;
-    base = link;
-  }
-  return base->path;
 }
 
 // The disks of a .vmx, in their order, each with its base.
@@ -96,7 +85,7 @@ Status ListVmxDisks(VmState& vm) {
       return Error(Code::kUnsupported,
                    fmt::format("{}: the disk {} lies in another folder", vm.vmx_path, leaf_path));
     }
-    TRY(std::string base_path, OwnBaseOf(vm, leaf_path));
+    TRY(std::string base_path, vm.tree.DiskBaseOf(leaf_path));
     vm.disks.push_back({.node = disk.node,
                         .leaf_path = std::move(leaf_path),
                         .base_path = std::move(base_path),
@@ -109,12 +98,12 @@ Status ListVmxDisks(VmState& vm) {
 Result<std::string> FindLoneLeaf(const VmState& vm, std::string_view base_path) {
   for (const std::string& name : vm.list.current_disks) {
     TRY(const std::string path, vm.PathOf(name));
-    const Result<std::string> base = OwnBaseOf(vm, path);
+    const Result<std::string> base = vm.tree.DiskBaseOf(path);
     if (base && *base == base_path) return path;
   }
   std::vector<std::string> leaves;
   for (const TreeLink* const link : vm.tree.LinksOn(base_path)) {
-    if (vm.tree.ChildrenOf(link->path).empty()) leaves.push_back(link->path);
+    if (vm.tree.BranchesOf(link->path).empty()) leaves.push_back(link->path);
   }
   if (leaves.size() == 1) return leaves.front();
   return Error(Code::kInvalidArgument,
@@ -140,7 +129,7 @@ Task<Result<bool>> TryVmx(Lib& lib, VmState& vm, std::string_view name,
   bool has_disk = base_path.empty();
   for (const VmxDisk& disk : vmx->disks()) {
     const Result<std::string> leaf = vm.PathOf(disk.file_name);
-    const Result<std::string> base = leaf ? OwnBaseOf(vm, *leaf) : leaf;
+    const Result<std::string> base = leaf ? vm.tree.DiskBaseOf(*leaf) : leaf;
     has_disk = has_disk || (base && *base == base_path);
   }
   if (!has_disk) co_return false;
@@ -156,9 +145,7 @@ Task<Result<bool>> TryVmx(Lib& lib, VmState& vm, std::string_view name,
 
 // Finds the .vmx that has the disk on `base_path`, if there is one.
 Task<Status> FindVmx(Lib& lib, VmState& vm, std::string_view base_path) {
-  SuffixCollector collector(kVmxSuffix);
-  CO_TRY_STATUS(co_await lib.backend().List(vm.folder, collector));
-  const std::vector<std::string> names = collector.TakeSorted();
+  CO_TRY(const std::vector<std::string> names, co_await ListNames(lib, vm.folder, kVmxSuffix));
   for (const std::string& name : names) {
     CO_TRY([[maybe_unused]] const bool found, co_await TryVmx(lib, vm, name, base_path));
   }
@@ -211,10 +198,15 @@ std::vector<const Snapshot*> VmState::SnapshotsOf(std::string_view link_path) co
   return found;
 }
 
-Task<Status> LoadLinkTree(Lib& lib, std::string_view folder, LinkTree& tree) {
-  SuffixCollector collector(kDescriptorSuffix);
+Task<Result<std::vector<std::string>>> ListNames(Lib& lib, std::string_view folder,
+                                                 std::string_view suffix) {
+  SuffixCollector collector(suffix);
   CO_TRY_STATUS(co_await lib.backend().List(folder, collector));
-  const std::vector<std::string> names = collector.TakeSorted();
+  co_return collector.TakeSorted();
+}
+
+Task<Status> LoadLinkTree(Lib& lib, std::string_view folder, LinkTree& tree) {
+  CO_TRY(const std::vector<std::string> names, co_await ListNames(lib, folder, kDescriptorSuffix));
   for (const std::string& name : names) {
     const std::string path = JoinPath(folder, name);
     CO_TRY_STATUS(co_await AddLink(lib, path, tree));
@@ -230,6 +222,19 @@ Task<Status> LoadLinkTree(Lib& lib, std::string_view folder, LinkTree& tree) {
       link = tree.Find(parent_path);
     }
   }
+  co_return co_await MarkClones(lib, folder, tree);
+}
+
+Task<Status> MarkClones(Lib& lib, std::string_view folder, LinkTree& tree) {
+  const std::string suffix = ChildrenPath(kDescriptorSuffix);
+  CO_TRY(const std::vector<std::string> registries, co_await ListNames(lib, folder, suffix));
+  for (const std::string& name : registries) {
+    const std::string path = JoinPath(folder, name);
+    const std::string parent_path = path.substr(0, path.rfind('.'));
+    CO_TRY(const std::vector<std::string> clones,
+           co_await RegisteredChildren(lib.backend(), parent_path));
+    for (const std::string& clone : clones) tree.MarkClone(clone, parent_path);
+  }
   co_return base::Ok();
 }
 
@@ -244,7 +249,7 @@ Task<Result<VmState>> LoadVm(Lib& lib, std::string_view path) {
     CO_TRY_STATUS(ListVmxDisks(vm));
     co_return vm;
   }
-  CO_TRY(const std::string base_path, OwnBaseOf(vm, plain_path));
+  CO_TRY(const std::string base_path, vm.tree.DiskBaseOf(plain_path));
   CO_TRY_STATUS(co_await FindVmx(lib, vm, base_path));
   const std::string_view owner = vm.has_vmx() ? std::string_view(vm.vmx_path) : base_path;
   CO_TRY_STATUS(co_await LoadVmsd(lib, vm, owner));

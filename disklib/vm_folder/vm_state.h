@@ -60,8 +60,16 @@ struct VmState {
 // several .vmx name the disk: the message lists them).
 base::Task<base::Result<VmState>> LoadVm(Lib& lib, std::string_view path);
 
-// Reads the descriptors of a folder, and the parents they have elsewhere. What is no descriptor is
+// The names of a folder that end so, in either case, sorted. Errors: those of listing it.
+base::Task<base::Result<std::vector<std::string>>> ListNames(Lib& lib, std::string_view folder,
+                                                             std::string_view suffix);
+
+// Reads the descriptors of a folder, the parents they have elsewhere, and which of them are linked
+// clones of others there. What is no descriptor is
 // left out, and so is what its holder lets nobody read.
 base::Task<base::Status> LoadLinkTree(Lib& lib, std::string_view folder, LinkTree& tree);
+
+// Tells the tree what the registries of a folder say. Errors: those of reading them.
+base::Task<base::Status> MarkClones(Lib& lib, std::string_view folder, LinkTree& tree);
 
 }  // namespace disklib

@@ -35,9 +35,28 @@ TEST(LinkTree, FollowsChainsAndBranches) {
   EXPECT_EQ(PathsOf(tree.ChildrenOf("v/a.vmdk")), (Paths{"v/a-000001.vmdk", "v/a-000003.vmdk"}));
   EXPECT_EQ(PathsOf(*tree.ChainOf("v/a-000002.vmdk")),
             (Paths{"v/a-000002.vmdk", "v/a-000001.vmdk", "v/a.vmdk"}));
-  EXPECT_EQ(*tree.BaseOf("v/a-000003.vmdk"), "v/a.vmdk");
+  EXPECT_EQ(*tree.DiskBaseOf("v/a-000003.vmdk"), "v/a.vmdk");
   EXPECT_EQ(tree.LinksOn("v/a.vmdk").size(), 4u);
   EXPECT_EQ(tree.LinksOn("v/b.vmdk").size(), 1u);
+}
+
+TEST(LinkTree, TakesALinkedCloneForADiskOfItsOwn) {
+  LinkTree tree;
+  Add(tree, "v/a.vmdk", "");
+  Add(tree, "v/a-000001.vmdk", "v/a.vmdk");
+  Add(tree, "v/clone.vmdk", "v/a.vmdk");
+  Add(tree, "v/clone-000001.vmdk", "v/clone.vmdk");
+  Add(tree, "w/far.vmdk", "v/a.vmdk");
+  tree.MarkClone("v/clone.vmdk", "v/a.vmdk");
+  tree.MarkClone("v/a-000001.vmdk", "v/other.vmdk");
+  tree.MarkClone("v/gone.vmdk", "v/a.vmdk");
+  EXPECT_EQ(*tree.DiskBaseOf("v/clone-000001.vmdk"), "v/clone.vmdk");
+  EXPECT_EQ(*tree.DiskBaseOf("v/a-000001.vmdk"), "v/a.vmdk") << "a stale entry counts for nothing";
+  EXPECT_EQ(*tree.DiskBaseOf("w/far.vmdk"), "w/far.vmdk");
+  EXPECT_EQ(PathsOf(tree.LinksOn("v/a.vmdk")), (Paths{"v/a-000001.vmdk", "v/a.vmdk"}));
+  EXPECT_EQ(PathsOf(tree.LinksOn("v/clone.vmdk")), (Paths{"v/clone-000001.vmdk", "v/clone.vmdk"}));
+  EXPECT_EQ(PathsOf(tree.BranchesOf("v/a.vmdk")), Paths{"v/a-000001.vmdk"});
+  EXPECT_EQ(PathsOf(tree.Clones()), Paths{"v/clone.vmdk"});
 }
 
 TEST(LinkTree, NamesWhatIsWrongWithAChain) {
