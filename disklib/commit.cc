@@ -11,6 +11,7 @@
 #include "disklib/descriptor_store.h"
 #include "disklib/extend_sparse.h"
 #include "disklib/names.h"
+#include "disklib/new_disk.h"
 #include "disklib/operations.h"
 #include "disklib/snapshot_plan.h"
 #include "fs/base/log.h"
@@ -153,8 +154,11 @@ Task<Status> GrowParent(Lib& lib, CommitPair& pair, CommitOptions options, Progr
 // Before anything changes: whether the parent can become as large as the child.
 Task<Status> CheckParentRoom(Lib& lib, const CommitPair* pair) {
   const uint64_t size_bytes = pair->child->size_bytes();
-  const bool grows = size_bytes > pair->parent->size_bytes();
-  if (!grows || !EndsSparse(pair->parent->top().descriptor())) co_return base::Ok();
+  if (size_bytes <= pair->parent->size_bytes()) co_return base::Ok();
+  const Descriptor& parent = pair->parent->top().descriptor();
+  const auto planned = PlanExtend(parent, NameOf(pair->parent_path), size_bytes / kSectorBytes);
+  if (!planned) co_return planned.error().Within(fmt::format("commit {}", pair->child_path));
+  if (!EndsSparse(parent)) co_return base::Ok();
   CO_TRY(const LoadedDescriptor loaded, co_await lib.Load(pair->parent_path, true));
   co_return co_await CheckSparseRoom(lib, &loaded, size_bytes);
 }

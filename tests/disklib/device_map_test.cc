@@ -168,6 +168,22 @@ TEST_F(RawDeviceMap, DoesNotGrow) {
   EXPECT_EQ(devices_.Bytes().size(), kDeviceBytes);
 }
 
+TEST_F(RawDeviceMap, TakesNoCommitOfALargerLeaf) {
+  Make("vm.vmdk");
+  disks().Take("one");
+  const auto extended =
+      stand_->Run(ExtendDisk(lib(), "vm-000001.vmdk", {.size_bytes = 2 * kDeviceBytes}, nullptr));
+  ASSERT_TRUE(extended) << MessageOf(extended);
+  const std::string leaf = disks().Leaf();
+  disks().Write(leaf, kDeviceBytes + 4096, Pattern(8, 4096));
+  const Content content = disks().ContentOf(leaf);
+  const auto committed = stand_->Run(DeleteAllSnapshots(lib(), "vm.vmdk", {}, nullptr));
+  static_cast<void>(committed);  // the links between may go, the last one stays
+  const auto merged = stand_->Run(ConsolidateLink(lib(), disks().Leaf(), {}, nullptr));
+  EXPECT_NE(MessageOf(merged).find("has the size it has"), std::string::npos) << MessageOf(merged);
+  EXPECT_EQ(disks().ContentOf(disks().Leaf()), content);
+}
+
 TEST_F(RawDeviceMap, IsRefusedByNameWithoutItsDevice) {
   Make("vm.vmdk");
   devices_.id = "naa.another";
