@@ -51,8 +51,8 @@ Status Lib::CheckDevices(const LoadedDescriptor& loaded) const {
   for (const ExtentLine& line : loaded.descriptor.extents) {
     if (!IsOnDevice(line)) continue;
     return Error(Code::kUnsupported,
-                 fmt::format("open {}: its {} extent {} is a device, and devices are not opened "
-                             "here",
+                 fmt::format("open {}: its {} extent {} is a device, and this command opens files "
+                             "alone: copy it with strata disk clone first",
                              loaded.path, NameOf(line.type), line.file_name));
   }
   return base::Ok();

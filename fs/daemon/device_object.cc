@@ -60,7 +60,8 @@ bool DeviceObject::Suits(const base::IoRequest& request) const {
 Task<Status> DeviceObject::ReadWindow(Window& window) {
   const base::IoVec piece = window.memory.piece();
   const base::IoRequest request{.offset_bytes = window.start_bytes, .buffers = {&piece, 1}};
-  return device_->Read(request);
+  // The piece lives in this frame.
+  co_return co_await device_->Read(request);
 }
 
 Task<Result<uint64_t>> DeviceObject::Read(base::IoRequest request) {
