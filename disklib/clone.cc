@@ -10,6 +10,7 @@
 #include "disklib/descriptor_lines.h"
 #include "disklib/link_filler.h"
 #include "disklib/names.h"
+#include "disklib/traits.h"
 #include "fs/base/log.h"
 
 namespace disklib {
@@ -24,11 +25,9 @@ using base::Task;
 // Keys that say what one disk is, or what runs beside it, and nothing about a copy: a stale
 // `ddb.sidecars` makes other products refuse the disk.
 bool IsOwnKey(std::string_view key) {
-  constexpr std::array<std::string_view, 10> kOwnKeys = {
-      "ddb.adapterType",      "ddb.geometry.cylinders", "ddb.geometry.heads",
-      "ddb.geometry.sectors", "ddb.longContentID",      "ddb.thinProvisioned",
-      "ddb.iofilters",        "ddb.sidecars",           "ddb.nativeDeltaBytes",
-      "ddb.objectParentUri"};
+  constexpr std::array<std::string_view, 6> kOwnKeys = {
+      "ddb.adapterType", "ddb.longContentID", "ddb.thinProvisioned",
+      "ddb.iofilters",   "ddb.sidecars",      "ddb.objectParentUri"};
   constexpr std::array<std::string_view, 3> kOwnFamilies = {"ddb.uuid", "ddb.strata.",
                                                             "ddb.native"};
   const auto is_key = [key](std::string_view own) { return EqualsIgnoringCase(key, own); };
@@ -39,41 +38,23 @@ bool IsOwnKey(std::string_view key) {
          std::any_of(kOwnFamilies.begin(), kOwnFamilies.end(), is_family);
 }
 
-const std::string* FindKey(const std::vector<KeyValue>& database, std::string_view key) {
-  for (const KeyValue& pair : database) {
-    if (EqualsIgnoringCase(pair.key, key)) return &pair.value;
-  }
-  return nullptr;
-}
-
-void SetKey(std::vector<KeyValue>& database, const KeyValue& wanted) {
-  for (KeyValue& pair : database) {
-    if (!EqualsIgnoringCase(pair.key, wanted.key)) continue;
-    pair.value = wanted.value;
-    return;
-  }
-  database.push_back(wanted);
-}
-
 // The descriptor of the copy: its own identity, the source's traits.
 Descriptor DescribeCopy(std::string_view path, const NewLink& what, const DiskContent& content,
                         base::Random& random) {
   Descriptor descriptor = MakeDescriptor(path, what, random);
+  // Another adapter counts cylinders in its own way.
+  const bool is_same_adapter = what.adapter_type == AdapterOf(content.disk_database);
   for (const KeyValue& pair : content.disk_database) {
-    if (!IsOwnKey(pair.key)) SetKey(descriptor.disk_database, pair);
+    const bool is_geometry = StartsWithIgnoringCase(pair.key, "ddb.geometry.");
+    if (IsOwnKey(pair.key) || (is_geometry && !is_same_adapter)) continue;
+    SetTrait(descriptor.disk_database, pair);
   }
   // Equal content, equal id, in both lengths.
-  const std::string* const long_id = FindKey(content.disk_database, "ddb.longContentID");
+  const std::string* const long_id = FindTrait(content.disk_database, "ddb.longContentID");
   if (long_id != nullptr && long_id->ends_with(FormatContentId(content.content_id))) {
-    SetKey(descriptor.disk_database, {"ddb.longContentID", *long_id});
+    SetTrait(descriptor.disk_database, {"ddb.longContentID", *long_id});
   }
   return descriptor;
-}
-
-std::string_view AdapterOf(const DiskContent& content, const CloneOptions& options) {
-  if (!options.adapter_type.empty()) return options.adapter_type;
-  const std::string* const found = FindKey(content.disk_database, "ddb.adapterType");
-  return found != nullptr && IsAdapterType(*found) ? std::string_view(*found) : "lsilogic";
 }
 
 // Ranges of a chain that may be read from their file.
@@ -94,7 +75,7 @@ DiskContent ContentOf(Chain& chain, const DirectSource& direct) {
   return {.device = &chain,
           .direct = &direct,
           .content_id = descriptor.content_id,
-          .disk_database = descriptor.disk_database,
+          .disk_database = TraitsOf(chain),
           .origin = fmt::format("of {} {}", FormatContentId(descriptor.content_id), chain.name())};
 }
 
@@ -105,7 +86,8 @@ Task<Result<CloneResult>> MakeDiskFrom(Lib& lib, std::string_view path, DiskCont
   const NewLink what{.size_bytes = content.device->size_bytes(),
                      .layout = options.layout,
                      .provisioning = options.provisioning,
-                     .adapter_type = AdapterOf(content, options),
+                     .adapter_type = options.adapter_type.empty() ? AdapterOf(content.disk_database)
+                                                                  : options.adapter_type,
                      .grain_bytes = options.grain_bytes,
                      .all_tables = options.all_tables,
                      .content_id = content.content_id};

@@ -1,12 +1,13 @@
 #include "disklib/linked_clone.h"
 
-#include <vector>
+#include <memory>
+#include <string>
 
 #include <fmt/format.h>
 
 #include "disklib/children.h"
 #include "disklib/device_map.h"
-#include "disklib/names.h"
+#include "disklib/traits.h"
 #include "fs/base/log.h"
 
 namespace disklib {
@@ -16,9 +17,15 @@ using base::Result;
 using base::Status;
 using base::Task;
 
-std::string_view AdapterOf(const Descriptor& parent) {
-  const std::string* const found = parent.FindDatabase("ddb.adapterType");
-  return found != nullptr && IsAdapterType(*found) ? std::string_view(*found) : "lsilogic";
+// Of the disk that the clone stands on: the parent's own descriptor may be a snapshot's.
+Task<Result<std::string>> AdapterOfDisk(Lib& lib, std::string_view parent_path,
+                                        std::string_view user) {
+  const OpenOptions options{.writable = false, .user = user};
+  CO_TRY(const std::unique_ptr<Chain> chain, co_await lib.Open(parent_path, options));
+  std::string adapter_type(AdapterOf(TraitsOf(*chain)));
+  const Status closed = co_await chain->Close();
+  if (!closed) co_return closed.error();
+  co_return adapter_type;
 }
 
 }  // namespace
@@ -26,6 +33,7 @@ std::string_view AdapterOf(const Descriptor& parent) {
 Task<Result<LinkedCloneResult>> CreateLinkedClone(Lib& lib, std::string_view parent_path,
                                                   std::string_view path,
                                                   LinkedCloneOptions options) {
+  CO_TRY(const std::string adapter_type, co_await AdapterOfDisk(lib, parent_path, options.user));
   CO_TRY(const LoadedDescriptor parent, co_await lib.Load(parent_path, /*need_extents=*/true));
   CO_TRY_STATUS(CheckNotPhysical(parent.descriptor, parent.path, "link a clone to"));
   const OpenOptions open_options{.writable = false, .user = options.user};
@@ -34,7 +42,7 @@ Task<Result<LinkedCloneResult>> CreateLinkedClone(Lib& lib, std::string_view par
   const Descriptor& above = parent.descriptor;
   const NewLink what{.size_bytes = above.capacity_sectors() * kSectorBytes,
                      .layout = options.layout,
-                     .adapter_type = AdapterOf(above),
+                     .adapter_type = adapter_type,
                      .grain_bytes = options.grain_bytes,
                      .all_tables = options.all_tables,
                      .parent_path = parent.path,

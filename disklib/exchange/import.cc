@@ -12,6 +12,7 @@
 #include "disklib/exchange/stream_file.h"
 #include "disklib/names.h"
 #include "disklib/operations.h"
+#include "disklib/traits.h"
 
 namespace disklib {
 namespace {
@@ -41,7 +42,7 @@ Task<Result<ImportedDisk>> CopyChain(Lib& target, std::string_view to, Chain& ch
       .device = &proof,
       .direct = nullptr,
       .content_id = ContentIdOf(descriptor, target.executor().random()),
-      .disk_database = descriptor.disk_database,
+      .disk_database = TraitsOf(chain),
       .origin = fmt::format("of {} {}", FormatContentId(descriptor.content_id), chain.name())};
   CO_TRY(const CloneResult made, co_await MakeDiskFrom(target, to, content, options, progress));
   CO_TRY(std::string sha256, proof.Finish());

@@ -13,6 +13,7 @@
 #include "disklib/exchange/proof_device.h"
 #include "disklib/names.h"
 #include "disklib/sparse/stream_writer.h"
+#include "disklib/traits.h"
 #include "fs/base/aligned_buffer.h"
 
 namespace disklib {
@@ -78,11 +79,6 @@ class StreamTarget final : public CopyTarget {
  private:
   StreamWriter& writer_;
 };
-
-std::string AdapterOf(const Chain& chain) {
-  const std::string* const found = chain.top().descriptor().FindDatabase("ddb.adapterType");
-  return found != nullptr ? *found : "lsilogic";
-}
 
 Task<Status> WriteChain(base::Executor& executor, Chain& chain, StreamPlace place,
                         ExportedDisk& disk, Progress* progress) {
@@ -151,7 +147,7 @@ Task<Result<ExportedDisk>> WriteStreamFile(Lib& source, std::string_view from, S
   CO_TRY(const std::unique_ptr<Chain> chain, co_await source.Open(from, open_options));
   ExportedDisk disk;
   disk.file_name = place.file_name;
-  disk.adapter_type = AdapterOf(*chain);
+  disk.adapter_type = AdapterOf(TraitsOf(*chain));
   const Status written = co_await WriteChain(source.executor(), *chain, place, disk, progress);
   const Status closed = co_await chain->Close();
   if (!written) co_return written.error();

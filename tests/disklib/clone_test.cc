@@ -2,6 +2,8 @@
 
 #include <map>
 
+#include "disklib/linked_clone.h"
+#include "disklib/operations.h"
 #include "tests/disklib/support.h"
 
 namespace disklib {
@@ -75,6 +77,57 @@ TEST(CloneDisk, HasItsOwnIdentityAndTheContentsId) {
   EXPECT_EQ(descriptor.FindDatabase("ddb.strata.renamingFrom"), nullptr);
   EXPECT_EQ(*descriptor.FindDatabase("ddb.longContentID"),
             *ParseDescriptor(bench.Load("a.vmdk"))->FindDatabase("ddb.longContentID"));
+}
+
+std::string KeyOf(Bench& bench, std::string_view path, std::string_view key) {
+  const Descriptor descriptor = *ParseDescriptor(bench.Load(path));
+  const std::string* const value = descriptor.FindDatabase(key);
+  return value == nullptr ? std::string() : *value;
+}
+
+TEST(CloneDisk, TakesEachTraitFromTheNearestLinkThatHasIt) {
+  Bench bench;
+  MakeSource(bench, "a.vmdk", 4 * kMebi);
+  std::string text = bench.Load("a.vmdk");
+  const std::string heads = "ddb.geometry.heads = \"64\"";
+  ASSERT_NE(text.find(heads), std::string::npos);
+  text.replace(text.find(heads), heads.size(), "ddb.geometry.heads = \"16\"");
+  bench.Store("a.vmdk", text + "ddb.toolsVersion = \"12352\"\nddb.virtualHWVersion = \"21\"\n");
+  for (const char* const path : {"middle.vmdk", "leaf.vmdk"}) {
+    const std::string parent = path == std::string_view("leaf.vmdk") ? "middle.vmdk" : "a.vmdk";
+    ASSERT_TRUE(bench.Run(CreateLinkedClone(bench.lib, parent, path, {})));
+  }
+  bench.Store("middle.vmdk", bench.Load("middle.vmdk") + "ddb.toolsVersion = \"13000\"\n");
+  ASSERT_TRUE(Clone(bench, "leaf.vmdk", "b.vmdk"));
+  EXPECT_EQ(KeyOf(bench, "b.vmdk", "ddb.adapterType"), "pvscsi");
+  EXPECT_EQ(KeyOf(bench, "b.vmdk", "ddb.geometry.heads"), "16");
+  EXPECT_EQ(KeyOf(bench, "b.vmdk", "ddb.virtualHWVersion"), "21");
+  EXPECT_EQ(KeyOf(bench, "b.vmdk", "ddb.toolsVersion"), "13000");
+  EXPECT_NE(KeyOf(bench, "b.vmdk", "ddb.uuid"), KeyOf(bench, "a.vmdk", "ddb.uuid"));
+  EXPECT_EQ(KeyOf(bench, "b.vmdk", "ddb.longContentID"),
+            KeyOf(bench, "leaf.vmdk", "ddb.longContentID"));
+  ASSERT_TRUE(Clone(bench, "leaf.vmdk", "c.vmdk", {.adapter_type = "ide"}));
+  EXPECT_EQ(KeyOf(bench, "c.vmdk", "ddb.adapterType"), "ide");
+  EXPECT_EQ(KeyOf(bench, "c.vmdk", "ddb.geometry.sectors"), "63") << "as the adapter counts";
+}
+
+TEST(CloneDisk, CountsCylindersAnewWhenALinkMadeTheDiskLarger) {
+  Bench bench;
+  MakeSource(bench, "a.vmdk", 4 * kMebi);
+  ASSERT_TRUE(bench.Run(CreateLinkedClone(bench.lib, "a.vmdk", "leaf.vmdk", {})));
+  ASSERT_TRUE(bench.Run(ExtendDisk(bench.lib, "leaf.vmdk", {.size_bytes = 9 * kMebi}, nullptr)));
+  ASSERT_TRUE(Clone(bench, "leaf-000001.vmdk", "b.vmdk"));
+  EXPECT_EQ(KeyOf(bench, "b.vmdk", "ddb.adapterType"), "pvscsi");
+  EXPECT_EQ(KeyOf(bench, "b.vmdk", "ddb.geometry.cylinders"), "9");
+}
+
+TEST(LinkedClone, OfASnapshotNamesTheAdapterOfTheDisk) {
+  Bench bench;
+  MakeSource(bench, "a.vmdk", 4 * kMebi);
+  ASSERT_TRUE(bench.Run(CreateLinkedClone(bench.lib, "a.vmdk", "leaf.vmdk", {})));
+  ASSERT_TRUE(bench.Run(CreateLinkedClone(bench.lib, "leaf.vmdk", "b.vmdk",
+                                          {.layout = DiskLayout::kMonolithicSparse})));
+  EXPECT_EQ(bench.Run(bench.lib.GetInfo("b.vmdk"))->adapter_type, "pvscsi");
 }
 
 TEST(CloneDisk, TakesSpaceAsItsFormatSays) {
