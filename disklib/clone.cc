@@ -115,6 +115,7 @@ Task<Result<CloneResult>> CloneDisk(Lib& source_lib, std::string_view source, Li
   CO_TRY(const std::unique_ptr<Chain> chain, co_await source_lib.Open(source, open_options));
   const ChainRanges direct(*chain);
   DiskContent content = ContentOf(*chain, direct);
+  if (options.reads_all) content.direct = nullptr;
   Result<CloneResult> made = co_await MakeDiskFrom(target_lib, target, content, options, progress);
   const Status closed = co_await chain->Close();
   if (!made) co_return made.error().Within(fmt::format("clone {}", source));

@@ -27,6 +27,7 @@ struct CloneOptions {
   uint64_t grain_bytes = 0;            // of sparse layouts; 0: the format's default
   bool all_tables = false;             // vmfsSparse
   std::string_view adapter_type = {};  // empty: the source's
+  bool reads_all = false;              // through the chain, never from file to file
   std::string_view user = "strata disk clone";
 };
 

@@ -156,7 +156,7 @@ const DiskVerb* FindVerb(const Json& request) {
   const std::string action = StringOf(request, "action").value_or("");
   const std::span<const DiskVerb> basic(kVerbs);
   for (const std::span<const DiskVerb> verbs :
-       {basic, CheckVerbs(), CopyVerbs(), DeviceVerbs(), SnapshotVerbs()}) {
+       {basic, CheckVerbs(), CopyVerbs(), DeviceVerbs(), MapVerbs(), SnapshotVerbs()}) {
     for (const DiskVerb& verb : verbs) {
       if (verb.name == action) return &verb;
     }

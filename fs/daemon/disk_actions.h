@@ -56,6 +56,7 @@ std::span<const DiskVerb> CheckVerbs();     // check and repair, of disks and fo
 std::span<const DiskVerb> SnapshotVerbs();  // snapshot-create, consolidate, …
 std::span<const DiskVerb> CopyVerbs();      // clone, compare, hash, punch, …
 std::span<const DiskVerb> DeviceVerbs();    // create-rdm
+std::span<const DiskVerb> MapVerbs();       // map
 
 base::Error Senseless(const std::string& text);
 

@@ -27,6 +27,7 @@ Task<Result<Json>> Clone(DiskCall& call) {
   options.grain_bytes = NumberOf(call.request, "grain_bytes").value_or(0);
   options.all_tables = FlagOf(call.request, "all_tables");
   options.adapter_type = adapter;
+  options.reads_all = FlagOf(call.request, "reads_all");
   CO_TRY(const disklib::CloneResult result,
          co_await disklib::CloneDisk(call.lib, source, call.other_lib, target, options,
                                      call.progress));

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The completion file and the man page know every command and option that `strata --help` lists, and no others.
+"""The completion files and the man pages know every command and option that `strata --help` and `vmkfstools --help` list,
+and no others.
 
     completion_test.py STRATA_BINARY
 """
@@ -9,13 +10,13 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-COMPLETION = ROOT / "fs/daemon/completion/strata.bash"
-MAN_PAGE = ROOT / "fs/daemon/strata.1"
+COMPLETIONS = ROOT / "fs/daemon/completion"
+MAN_PAGES = ROOT / "fs/daemon"
 
 QUERY = """
-source "$1"; shift
+source "$1/$2.bash"; shift
 COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
-_strata
+_$1
 printf '%s\\n' "${COMPREPLY[@]}"
 """
 
@@ -37,9 +38,9 @@ def help_of(program, command):
     return options, subcommands, values
 
 
-def complete(*words):
+def complete(*words, name="strata"):
     """What completion offers for the last of the words."""
-    answer = subprocess.run(["bash", "-c", QUERY, "bash", COMPLETION, "strata", *words],
+    answer = subprocess.run(["bash", "-c", QUERY, "bash", COMPLETIONS, name, *words],
                             check=True, capture_output=True, text=True).stdout
     return set(answer.split("\n")) - {""}
 
@@ -68,16 +69,44 @@ def check(program, command, man, problems):
         check(program, [*command, subcommand], man, problems)
 
 
+def check_vmkfstools(program, man, problems):
+    """Completion offers what is done, the man page names everything."""
+    text = subprocess.run(["vmkfstools", "--help"], executable=program, check=True, capture_output=True, text=True).stdout
+    done, refused, values = set(), set(), {}
+    section = ""
+    for line in text.splitlines():
+        if re.match(r"\S.*:$", line):
+            section = line
+        elif found := re.match(r" {2,4}(-[\w,-]+)( \w+:\{(.*?)\})?", line):
+            (refused if section == "Not done here:" else done).update(found[1].split(","))
+            values |= {option: set(found[3].split(",")) for option in found[1].split(",") if found[3]}
+    named = set(re.findall(r"(?<![\w-])--?[A-Za-z][\w-]*", man.split(".SH DISKS")[1].replace("\\", "")))
+    if not done or not refused or named != done | refused:
+        problems.append(f"vmkfstools: the man page and the help differ in {sorted(named ^ (done | refused))}")
+    if (offered := complete("-", name="vmkfstools")) != done:
+        problems.append(f"vmkfstools: completion and help differ in {sorted(offered ^ done)}")
+    for option, words in values.items():
+        if (found := complete(option, "", name="vmkfstools")) != words:
+            problems.append(f"vmkfstools {option}: completion offers {sorted(found)}, the help lists {sorted(words)}")
+
+
+def check_layout(page, problems):
+    """What man(1) has to say of a page, where it is there."""
+    if not pathlib.Path("/usr/bin/man").exists():
+        return
+    faults = subprocess.run(["man", "--warnings", "-l", "-Tutf8", page], capture_output=True, text=True, check=False,
+                            env={"LC_ALL": "C.UTF-8", "MANROFFSEQ": "", "PATH": "/usr/bin:/bin"})
+    if faults.stderr:
+        problems.append(f"man: {faults.stderr}")
+
+
 def main():
     program = sys.argv[1] if len(sys.argv) > 1 else ROOT / "build/release/strata"
-    man = MAN_PAGE.read_text()
     problems = []
-    check(program, [], man, problems)
-    faults = subprocess.run(["man", "--warnings", "-l", "-Tutf8", MAN_PAGE], capture_output=True, text=True,
-                            env={"LC_ALL": "C.UTF-8", "MANROFFSEQ": "", "PATH": "/usr/bin:/bin"}) \
-        if pathlib.Path("/usr/bin/man").exists() else None
-    if faults and faults.stderr:
-        problems.append(f"man: {faults.stderr}")
+    check(program, [], (MAN_PAGES / "strata.1").read_text(), problems)
+    check_vmkfstools(program, (MAN_PAGES / "vmkfstools.1").read_text(), problems)
+    for page in ("strata.1", "vmkfstools.1"):
+        check_layout(MAN_PAGES / page, problems)
     for problem in problems:
         print(f"FAIL: {problem}")
     print("PASS" if not problems else f"{len(problems)} problems")

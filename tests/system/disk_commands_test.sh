@@ -31,7 +31,11 @@ exercise() {
   refused 'fewer' "$strata" disk extend "$disk" 1G
   "$strata" disk rename "$disk" "$folder/sub/b.vmdk"
   refused 'a.vmdk' "$strata" disk info "$disk"
-  "$strata" disk info "$folder/sub/b.vmdk" | grep -q 'capacity   6.0 GiB' || fail "the extended disk"
+  refused 'a.vmdk' "$strata" disk map "$disk"
+  "$strata" disk map "$folder/sub/b.vmdk" | grep -Eq '^ +0 +6442450944  hole$' || fail "the map of an empty disk"
+  "$strata" disk map "$folder/sub/b.vmdk" --json | python3 -c 'import json, sys
+whole = {"offset_bytes": 0, "length_bytes": 6 << 30, "state": "hole"}
+assert json.load(sys.stdin) == {"size_bytes": 6 << 30, "runs": [whole]}' || fail "the map for programs"
   "$strata" disk delete "$folder/sub/b.vmdk"
   refused 'b.vmdk' "$strata" disk delete "$folder/sub/b.vmdk"
   "$strata" disk create "$disk" --size nonsense >/dev/null 2>&1 || code=$?
@@ -159,6 +163,7 @@ mkdir -p "$mount_point/volumes/test/vm/sub"
 exercise "$mount_point/volumes/test/vm"
 change_parents "$mount_point/volumes/test/vm"
 echo "works on a mount"
+refused 'is no disk but a mount point' "$strata" disk info "$mount_point"
 check_locks
 check_image
 check_interruption

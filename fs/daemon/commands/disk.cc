@@ -104,6 +104,7 @@ void AddDiskCommands(CommandLine& line) {
   AddDiskCopies(line, disk);
   AddDiskSnapshots(line, disk);
   AddDiskChecks(line, disk);
+  AddDiskMap(line, disk);
 }
 
 }  // namespace stratad

@@ -8,13 +8,6 @@
 #include "disklib/disk_size.h"
 
 namespace stratad {
-namespace {
-
-constexpr const char* kDiskHelp =
-    "The descriptor: a path on a mount or in a host folder, or TARGET:/PATH on an unmounted volume";
-
-}  // namespace
-
 struct DiskCommand::State {
   std::string name;
   Json request = Json::object();
@@ -32,11 +25,7 @@ DiskCommand::DiskCommand(CommandLine& line, CLI::App* parent, const std::string&
   state_->request["action"] = action;
   state_->options.title = state_->name;
   Word("path", "disk", kDiskHelp)->required()->type_name("PATH");
-  app_->add_option("--datastore", state_->options.datastore,
-                   "Host folders: names in descriptors resolve inside this folder")
-      ->type_name("FOLDER");
-  app_->add_flag("--allow-outside", state_->options.allow_outside,
-                 "Host folders: descriptors may name device nodes");
+  AddDatastoreOptions(app_, state_->options);
   app_->callback([&line, state = state_] { line.exit_code = Run(*state); });
 }
 
@@ -104,6 +93,14 @@ int DiskCommand::Run(State& state) {
     state.print(*answer);
   }
   return state.exit_code == nullptr ? kExitOk : state.exit_code(*answer);
+}
+
+void AddDatastoreOptions(CLI::App* app, DiskRequestOptions& options) {
+  app->add_option("--datastore", options.datastore,
+                  "Host folders: names in descriptors resolve inside this folder")
+      ->type_name("FOLDER");
+  app->add_flag("--allow-outside", options.allow_outside,
+                "Host folders: descriptors may name device nodes");
 }
 
 std::vector<std::string> DiskFormatWords() {

@@ -69,6 +69,14 @@ void AddDiskBasics(CommandLine& line, CLI::App* disk);
 void AddDiskCopies(CommandLine& line, CLI::App* disk);
 void AddDiskSnapshots(CommandLine& line, CLI::App* disk);
 void AddDiskChecks(CommandLine& line, CLI::App* disk);
+void AddDiskMap(CommandLine& line, CLI::App* disk);
+
+// What every disk command says of its first word.
+inline constexpr const char* kDiskHelp =
+    "The descriptor: a path on a mount or in a host folder, or TARGET:/PATH on an unmounted volume";
+
+// The options of every disk command that say how names are resolved. `options` outlives `app`.
+void AddDatastoreOptions(CLI::App* app, DiskRequestOptions& options);
 
 // The words of --format: ways to take space, then createTypes.
 std::vector<std::string> DiskFormatWords();

@@ -168,6 +168,9 @@ base::Result<DiskPlace> FindDiskPlace(const std::string& text) {
   TRY(const std::vector<MountEntry> table, ReadMountTable());
   const std::string mount_point = MountContaining(table, full);
   if (mount_point.empty()) return DiskPlace{{}, {}, full};
+  if (full.size() <= mount_point.size() + 1) {
+    return base::Error(base::Code::kInvalidArgument, text + ": is no disk but a mount point");
+  }
   return DiskPlace{mount_point, {}, full.substr(mount_point.size() + 1)};
 }
 

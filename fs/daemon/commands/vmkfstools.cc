@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string_view>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -18,17 +19,33 @@ struct Given {
 };
 
 std::vector<Given> AddActions(CLI::App& app) {
+  std::vector<VmkOption> options = VmkOptions();
+  for (const VmkOption& option : VmkPlaceOptions()) options.push_back(option);
   std::vector<Given> all;
-  CLI::Option_group* group = app.add_option_group("Actions", "One of them");
-  for (const VmkOption& option : VmkOptions()) {
+  for (const VmkOption& option : options) {
     Given given{.option = option};
-    given.parsed = option.value_name == nullptr
-                       ? group->add_flag(option.names, option.help)
-                       : group->add_option(option.names, *given.value, option.help)
-                             ->type_name(option.value_name);
+    given.parsed =
+        option.value_name == nullptr
+            ? app.add_flag(option.names, option.help)
+            : app.add_option(option.names, *given.value, option.help)->type_name(option.value_name);
+    given.parsed->group("Actions, one at a time");
     all.push_back(std::move(given));
   }
-  group->require_option(1);
+  return all;
+}
+
+// Known, so that a script is told why; help lists them apart.
+std::vector<std::pair<VmkRefusal, CLI::Option*>> AddRefusals(CLI::App& app) {
+  std::vector<std::pair<VmkRefusal, CLI::Option*>> all;
+  for (const VmkRefusal& refusal : VmkRefusals()) {
+    const auto ignore = [](const std::string&) {};  // the option is refused whatever it says
+    CLI::Option* const parsed =
+        refusal.value_name == nullptr
+            ? app.add_flag(refusal.names, refusal.reason)
+            : app.add_option_function<std::string>(refusal.names, ignore, refusal.reason)
+                  ->type_name(refusal.value_name);
+    all.emplace_back(refusal, parsed->group("Not done here"));
+  }
   return all;
 }
 
@@ -47,6 +64,14 @@ std::vector<Modifier> AddModifiers(CLI::App& app, VmkArguments& arguments) {
                                      "The adapter that the descriptor names")
                           ->check(CLI::IsMember(
                               {"ide", "buslogic", "lsilogic", "legacyESX", "lsisas", "pvscsi"}))});
+  all.push_back({'W', app.add_option("-W", arguments.object_type,
+                                     "What a new disk is made of: file, nothing else")
+                          ->type_name("TYPE")});
+  all.push_back({'N', app.add_flag("-N,--avoidnativeclone", arguments.avoids_native_clone,
+                                   "Copy here, nothing from file to file in the kernel")});
+  all.push_back({'b', app.add_option("-b,--blocksize", arguments.block_size,
+                                     "Of the new volume: 1m, nothing else")
+                          ->type_name("SIZE")});
   all.push_back({'S', app.add_option("-S,--setfsname", arguments.label, "The new volume's label")});
   all.push_back({'v', app.add_option("-v,--verbose", arguments.verbosity,
                                      "10 prints the content ids that differ")});
@@ -72,17 +97,26 @@ std::string FindMisuse(const VmkOption& option, const std::vector<Modifier>& mod
                      option.path_count == 1 ? "" : "s", arguments.paths.size());
 }
 
+int Misused(const std::string& problem) {
+  fmt::print(stderr, "vmkfstools: {}\n", problem);
+  return kExitUsage;
+}
+
 int RunChosen(const std::vector<Given>& all, const std::vector<Modifier>& modifiers,
               VmkArguments& arguments) {
+  const Given* chosen = nullptr;
   for (const Given& given : all) {
     if (given.parsed->count() == 0) continue;
-    arguments.value = *given.value;
-    const std::string misuse = FindMisuse(given.option, modifiers, arguments);
-    if (misuse.empty()) return given.option.run(arguments);
-    fmt::print(stderr, "vmkfstools: {}\n", misuse);
-    return kExitUsage;
+    if (chosen != nullptr) {
+      return Misused(
+          fmt::format("{} or {}: one at a time", chosen->option.names, given.option.names));
+    }
+    chosen = &given;
   }
-  return kExitUsage;
+  if (chosen == nullptr) return Misused("nothing is said to do; see --help");
+  arguments.value = *chosen->value;
+  const std::string misuse = FindMisuse(chosen->option, modifiers, arguments);
+  return misuse.empty() ? chosen->option.run(arguments) : Misused(misuse);
 }
 
 }  // namespace
@@ -105,10 +139,15 @@ int RunVmkfstools(int argument_count, char** arguments) {
   VmkArguments said;
   const std::vector<Given> all = AddActions(app);
   const std::vector<Modifier> modifiers = AddModifiers(app, said);
+  const auto refusals = AddRefusals(app);
   try {
     app.parse(argument_count, arguments);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kExitOk : kExitUsage;
+  }
+  for (const auto& [refusal, parsed] : refusals) {
+    if (parsed->count() == 0) continue;
+    return VmkFail(refusal.what, base::Error(base::Code::kUnsupported, refusal.reason));
   }
   return RunChosen(all, modifiers, said);
 }

@@ -17,10 +17,13 @@ struct VmkArguments {
   std::vector<std::string> paths;  // the words behind the options
   std::string format;              // -d
   std::string adapter = "lsilogic";
-  std::string label;  // -S
-  std::string value;  // of the option that says what to do
+  std::string label;        // -S
+  std::string block_size;   // -b
+  std::string object_type;  // -W
+  std::string value;        // of the option that says what to do
   int verbosity = 0;
   bool human_readable = false;
+  bool avoids_native_clone = false;  // -N
 };
 
 using VmkAction = int (*)(const VmkArguments& arguments);
@@ -35,11 +38,26 @@ struct VmkOption {
   const char* help;
 };
 
-// All of them, for the parser.
-std::vector<VmkOption> VmkOptions();
+// All that are done here, for the parser: each list in its file.
+std::vector<VmkOption> VmkOptions();       // make, copy, change, check, delete disks; volumes
+std::vector<VmkOption> VmkPlaceOptions();  // -t -Q -D --activehosts
+
+// One that ESX has and that is not done here.
+struct VmkRefusal {
+  const char* names;
+  const char* value_name;  // of the value it takes; null: a flag
+  const char* what;        // "break lock"
+  const char* reason;      // why not, and what to use in its place
+};
+
+std::vector<VmkRefusal> VmkRefusals();
 
 // "Failed to WHAT: MESSAGE (ERRNO)." on standard error; answers kExitFailed.
 int VmkFail(const std::string& what, const base::Error& error);
+
+// -D and --activehosts. In vmkfstools_lock.cc.
+int ShowLock(const VmkArguments& arguments);
+int ShowActiveHosts(const VmkArguments& arguments);
 
 // What -P prints of the volume that `path` lies on. In vmkfstools_query.cc.
 int PrintFileSystem(const std::string& path, bool human_readable);

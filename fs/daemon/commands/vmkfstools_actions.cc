@@ -104,6 +104,10 @@ int Create(const VmkArguments& arguments) {
   if (!size) return VmkFail(what, size.error());
   const base::Result<FormatWord> format = FormatOf(arguments, "zeroedthick");
   if (!format) return VmkFail(what, format.error());
+  if (!arguments.object_type.empty() && arguments.object_type != "file") {
+    return VmkFail(what, base::Error(base::Code::kUnsupported,
+                                     "disks are files here, not of type " + arguments.object_type));
+  }
   Json request = Request("create", arguments.paths[0]);
   request["size_bytes"] = *size;
   request["format"] = format->meant;
@@ -113,11 +117,17 @@ int Create(const VmkArguments& arguments) {
 
 int Clone(const VmkArguments& arguments) {
   const std::string what = "clone disk";
+  if (arguments.format.starts_with("rdm:") || arguments.format.starts_with("rdmp:")) {
+    return VmkFail(what, base::Error(base::Code::kUnsupported,
+                                     "a clone is a file; dd copies a disk to a device, from the "
+                                     "image of it under devices/vdisks of a mount"));
+  }
   const base::Result<FormatWord> format = FormatOf(arguments, "zeroedthick");
   if (!format) return VmkFail(what, format.error());
   Json request = Request("clone", arguments.value);
   request["to"] = arguments.paths[0];
   request["format"] = format->meant;
+  request["reads_all"] = arguments.avoids_native_clone;
   fmt::print("Destination disk format: {}\nCloning disk '{}'...\n", format->announced,
              arguments.value);
   return RunWithPercent(what, "Clone", std::move(request));
@@ -181,16 +191,26 @@ int Extend(const VmkArguments& arguments) {
   return RunWithPercent(what, "Grow", std::move(request));
 }
 
-template <const char* kAction>
-int ChangeSpace(const VmkArguments& arguments) {
-  return RunWithPercent(std::string(kAction) + " virtual disk", "Done",
-                        Request(kAction, arguments.paths[0]));
+int ChangeSpace(const VmkArguments& arguments, std::string_view action, std::string_view verb) {
+  return RunWithPercent(std::string(action) + " virtual disk", verb,
+                        Request(action, arguments.paths[0]));
 }
 
-constexpr char kZero[] = "zero";
-constexpr char kInflate[] = "inflate";
-constexpr char kEagerZero[] = "eager-zero";
-constexpr char kPunch[] = "punch";
+int WriteZeros(const VmkArguments& arguments) {
+  return ChangeSpace(arguments, "zero", "Zero");
+}
+
+int Inflate(const VmkArguments& arguments) {
+  return ChangeSpace(arguments, "inflate", "Inflate");
+}
+
+int EagerZero(const VmkArguments& arguments) {
+  return ChangeSpace(arguments, "eager-zero", "Eager zero");
+}
+
+int PunchZeros(const VmkArguments& arguments) {
+  return ChangeSpace(arguments, "punch", "Hole Punching");
+}
 
 void PrintContentIds(const Json& report) {
   for (const Json& link : report.value("links", Json::array())) {
@@ -200,42 +220,55 @@ void PrintContentIds(const Json& report) {
   }
 }
 
-int PrintFindings(const Json& report) {
+// `verdict` is for a disk without errors.
+int PrintFindings(const std::string& what, std::string_view verdict, const Json& report) {
   for (const Json& finding : report.value("findings", Json::array())) {
     fmt::print("{}: {}: {}: {}\n", StringOf(finding, "severity").value_or(""),
                StringOf(finding, "id").value_or(""), StringOf(finding, "file").value_or(""),
                StringOf(finding, "text").value_or(""));
   }
   if (!FlagOf(report, "consistent")) {
-    fmt::print(stderr, "Disk chain is not consistent: {} errors.\n",
-               NumberOf(report, "errors").value_or(0));
-    return kExitFailed;
+    const uint64_t errors = NumberOf(report, "errors").value_or(0);
+    return VmkFail(what, base::Error(base::Code::kCorrupt,
+                                     fmt::format("Disk chain is not consistent: {} error{}", errors,
+                                                 errors == 1 ? "" : "s")));
   }
-  fmt::print("Disk chain is consistent.\n");
+  fmt::print("{}\n", verdict);
   return kExitOk;
 }
 
-int CheckChain(const VmkArguments& arguments) {
+int Check(const VmkArguments& arguments, const std::string& what, std::string_view verdict) {
   const base::Result<Json> report = RunDiskRequest(Request("check", arguments.paths[0]));
-  if (!report) return VmkFail("check disk chain", report.error());
+  if (!report) return VmkFail(what, report.error());
   if (arguments.verbosity >= 10) PrintContentIds(*report);
-  return PrintFindings(*report);
+  return PrintFindings(what, verdict, *report);
 }
 
-int FixMetadata(const VmkArguments& arguments) {
-  if (arguments.value == "check") return CheckChain(arguments);
-  if (arguments.value != "repair") {
-    return VmkFail("check disk", base::Error(base::Code::kInvalidArgument,
-                                             "check or repair, not " + arguments.value));
-  }
+int CheckChain(const VmkArguments& arguments) {
+  return Check(arguments, "check disk chain", "Disk chain is consistent.");
+}
+
+int Repair(const VmkArguments& arguments) {
   const base::Result<Json> repair = RunDiskRequest(Request("repair", arguments.paths[0]));
   if (!repair) return VmkFail("repair disk", repair.error());
+  const Json before = repair->value("before", Json::object());
+  if (arguments.verbosity >= 10) PrintContentIds(before);
   for (const Json& action : repair->value("actions", Json::array())) {
     fmt::print("repaired: {}: {}\n", StringOf(action, "file").value_or(""),
                StringOf(action, "text").value_or(""));
   }
-  const bool is_repaired = StringOf(*repair, "outcome").value_or("") == "repaired";
-  return PrintFindings(repair->value(is_repaired ? "after" : "before", Json::object()));
+  if (StringOf(*repair, "outcome").value_or("") != "repaired") {
+    return PrintFindings("repair disk", "Disk is error free.", before);
+  }
+  return PrintFindings("repair disk", "Disk was successfully repaired.",
+                       repair->value("after", Json::object()));
+}
+
+int FixMetadata(const VmkArguments& arguments) {
+  if (arguments.value == "check") return Check(arguments, "check disk", "Disk is error free.");
+  if (arguments.value == "repair") return Repair(arguments);
+  fmt::print(stderr, "vmkfstools: -x wants check or repair, not \"{}\"\n", arguments.value);
+  return kExitUsage;
 }
 
 // What a link holds alone.
@@ -268,6 +301,14 @@ int MakeFileSystem(const VmkArguments& arguments) {
     return VmkFail("create file system", base::Error(base::Code::kVersionUnsupported,
                                                      "only vmfs6 is made, not " + arguments.value));
   }
+  const base::Result<uint64_t> block_bytes =
+      disklib::ParseDiskSize(arguments.block_size.empty() ? "1m" : arguments.block_size);
+  if (!block_bytes) return VmkFail("create file system", block_bytes.error());
+  if (*block_bytes != uint64_t{1} << 20) {
+    return VmkFail("create file system",
+                   base::Error(base::Code::kUnsupported,
+                               "the blocks of vmfs6 are of 1m, not " + arguments.block_size));
+  }
   std::vector<std::string> words = {"mkfs"};
   if (!arguments.label.empty()) words.insert(words.end(), {"--label", arguments.label});
   words.push_back(arguments.paths[0]);
@@ -282,8 +323,8 @@ int QueryFileSystem(const VmkArguments& arguments) {
 
 std::vector<VmkOption> VmkOptions() {
   return {
-      {"-c,--createvirtualdisk", "SIZE", 1, "da", Create, "Make a disk; -d, -a"},
-      {"-i,--clonevirtualdisk", "SRC", 1, "d", Clone, "Copy SRC's whole chain to PATH; -d"},
+      {"-c,--createvirtualdisk", "SIZE", 1, "daW", Create, "Make a disk; -d, -a, -W"},
+      {"-i,--clonevirtualdisk", "SRC", 1, "dN", Clone, "Copy SRC's whole chain to PATH; -d, -N"},
       {"-r,--createrdm", "DEVICE", 1, "a", MakeVirtualMap,
        "Make PATH a disk of the whole device; -a"},
       {"-z,--createrdmpassthru", "DEVICE", 1, "a", MakePhysicalMap,
@@ -292,16 +333,15 @@ std::vector<VmkOption> VmkOptions() {
       {"-E,--renamevirtualdisk", "OLD", 1, "", Rename, "Rename a disk and its files to PATH"},
       {"-U,--deletevirtualdisk", nullptr, 1, "", Delete, "Remove a disk and its files"},
       {"-X,--extendvirtualdisk", "SIZE", 1, "d", Extend, "Make a disk larger; -d eagerzeroedthick"},
-      {"-w,--writezeros", nullptr, 1, "", ChangeSpace<kZero>, "Write zeros: the content is gone"},
-      {"-j,--inflatedisk", nullptr, 1, "", ChangeSpace<kInflate>, "Thin to eagerzeroedthick"},
-      {"-k,--eagerzero", nullptr, 1, "", ChangeSpace<kEagerZero>,
-       "zeroedthick to eagerzeroedthick"},
-      {"-K,--punchzero", nullptr, 1, "", ChangeSpace<kPunch>, "Give back the space of zeros"},
+      {"-w,--writezeros", nullptr, 1, "", WriteZeros, "Write zeros: the content is gone"},
+      {"-j,--inflatedisk", nullptr, 1, "", Inflate, "Thin to eagerzeroedthick"},
+      {"-k,--eagerzero", nullptr, 1, "", EagerZero, "zeroedthick to eagerzeroedthick"},
+      {"-K,--punchzero", nullptr, 1, "", PunchZeros, "Give back the space of zeros"},
       {"-e,--chainConsistent", nullptr, 1, "v", CheckChain, "Check a disk's whole chain; -v 10"},
       {"-x,--fix", "check|repair", 1, "v", FixMetadata, "Check a disk, or repair it"},
       {"--uniqueblocks", nullptr, 1, "", UniqueBlocks, "Count what a link holds alone"},
       {"-g,--geometry", nullptr, 1, "", Geometry, "Print cylinders/heads/sectors"},
-      {"-C,--createfs", "TYPE", 1, "S", MakeFileSystem, "Make a volume: vmfs6; -S"},
+      {"-C,--createfs", "TYPE", 1, "bS", MakeFileSystem, "Make a volume: vmfs6; -b, -S"},
       {"-P,--queryfs", nullptr, 1, "h", QueryFileSystem, "Describe a mounted volume; -h"},
   };
 }

@@ -13,7 +13,7 @@ _strata_words() {
     status | ls | 'volume info') echo --help --json ;;
     cat | get | put | rm | mkdir) echo --help ;;
     disk)
-      echo --help create create-rdm info rename delete extend clone compare hash defragment inflate eager-zero punch zero
+      echo --help create create-rdm info rename delete extend clone compare hash map defragment inflate eager-zero punch zero
       echo attach detach rebase snapshot consolidate check
       ;;
     'disk snapshot') echo --help create list revert delete delete-all measure ;;
