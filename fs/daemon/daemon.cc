@@ -82,6 +82,7 @@ Daemon::Daemon(base::UringExecutor& executor, const MountOptions& options, Conne
       one_session_(geteuid() != 0),
       kernel_cache_(executor),
       host_devices_(executor, /*paths_allowed=*/false),
+      folder_devices_(executor, options_.allow_outside),
       tasks_(executor),
       closed_changed_(executor),
       unmount_lock_(executor) {}
@@ -150,7 +151,8 @@ base::Status Daemon::BuildTree() {
     auto shown = std::make_unique<Shown>(*datastore, kernel_cache_, *tree_);
     shown->disks =
         std::make_unique<DiskService>(executor_, datastore->file_system(), *shown, owner);
-    shown->disks->lib().UseDevices(host_devices_);
+    const bool is_folder = datastore->kind() == "posix";
+    shown->disks->lib().UseDevices(is_folder ? folder_devices_ : host_devices_);
     shown->folder = tree_->AddVolume(shown->disks->files());
     tree_->AddVirtualDisks(shown->folder, shown->disks->tree());
     for (base::BlockDevice* device : datastore->devices()) {

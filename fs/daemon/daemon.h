@@ -32,7 +32,8 @@ struct MountOptions {
   std::vector<std::string> targets;
   std::string mount_point;  // canonical
   bool read_only = false;
-  bool adopt = false;  // takes over volumes that belong to another machine
+  bool adopt = false;          // takes over volumes that belong to another machine
+  bool allow_outside = false;  // descriptors in host folders may name device nodes
   bool writeback_cache = true;
   bool fuse_ring = true;  // requests over io_uring where the kernel offers that
   std::string log_path;   // for listings; empty in the foreground
@@ -90,7 +91,8 @@ class Daemon final : public ControlHandler {
   // out of it. One session then shows everything, without writeback caching.
   const bool one_session_;
   KernelCache kernel_cache_;
-  HostDevices host_devices_;
+  HostDevices host_devices_;    // of volumes: by id
+  HostDevices folder_devices_;  // of host folders: also by path, where that is allowed
   DatastoreList datastores_;
   std::vector<std::unique_ptr<Shown>> shown_;  // in the order of the datastores
   std::unique_ptr<MountTree> tree_;

@@ -11,6 +11,7 @@ loop=
 
 # shellcheck disable=SC2317  # called by the trap
 detach_and_remove() {
+  if mountpoint -q "$work/tree"; then "$strata" umount "$work/tree" || fusermount3 -u -z "$work/tree"; fi
   remove_work
   if [[ -n "$loop" ]]; then losetup -d "$loop" || true; fi
 }
@@ -172,6 +173,23 @@ check_host_folder() {
   rm "$outside/bad.vmdk" "$folder/n.vmdk"
 }
 
+# A mount of the folder shows the disk, where it was told to.
+check_mounted_folder() {
+  local tree=$work/tree disk
+  mkdir -p "$tree"
+  disk=$tree/devices/vdisks/outside/n.vmdk
+  does "$strata" mount "posix:$outside" "$tree"
+  if head -c 1 "$disk" >"$work/out" 2>&1; then fail "a mount followed a name out of its folder"; fi
+  refused '--allow-outside' "$strata" disk hash "$tree/volumes/outside/n.vmdk"
+  refused 'strata mount takes it' "$strata" disk hash --allow-outside "$tree/volumes/outside/n.vmdk"
+  does "$strata" umount "$tree"
+  does "$strata" mount --allow-outside "posix:$outside" "$tree"
+  printf 'by the mount' | dd of="$disk" bs=1 seek=777 conv=notrunc,fsync status=none || code=$?
+  cmp <(tail -c +778 "$work/lun" | head -c 12) <(printf 'by the mount') || code=1
+  does "$strata" umount "$tree"
+  [[ ${code:-0} -eq 0 ]] || fail "the mount does not write to the device"
+}
+
 # The node is another device after a restart, or none.
 check_missing_device() {
   local node=$loop
@@ -220,6 +238,7 @@ check_physical_mode
 check_copied_pointer
 check_one_writer
 check_host_folder
+check_mounted_folder
 check_missing_device
 check_delete
 unmount

@@ -193,7 +193,8 @@ base::Result<Json> RunDiskRequest(Json request, const DiskRequestOptions& option
   }
   if (options.allow_outside && !place->in_host_folder()) {
     return base::Error(base::Code::kInvalidArgument,
-                       "--allow-outside is for disks in host folders");
+                       "--allow-outside is for disks in host folders; on a mount, strata mount "
+                       "takes it");
   }
   CatchInterrupts();
   return place->mount_point.empty() ? RunHere(*place, std::move(request), options)

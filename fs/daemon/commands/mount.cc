@@ -32,6 +32,7 @@ struct MountArguments {
   std::vector<std::string> places;  // targets, then the mount point
   bool read_only = false;
   bool adopt = false;
+  bool allow_outside = false;
   bool foreground = false;
   std::string cache = "writeback";
   std::string transport = "auto";
@@ -112,6 +113,7 @@ base::Status Mount(const MountArguments& arguments) {
   }
   options.read_only = arguments.read_only;
   options.adopt = arguments.adopt;
+  options.allow_outside = arguments.allow_outside;
   options.writeback_cache = arguments.cache == "writeback";
   options.fuse_ring = arguments.transport == "auto";
   TRY_STATUS(PrepareMountPoint(options.mount_point));
@@ -169,6 +171,8 @@ void AddMount(CommandLine& line) {
       ->add_flag("--adopt", arguments->adopt,
                  "Take over a volume that was moved or copied here from another machine")
       ->excludes("--read-only");
+  command->add_flag("--allow-outside", arguments->allow_outside,
+                    "posix:FOLDER: descriptors may name device nodes");
   command->add_flag("--foreground", arguments->foreground, "Stay in the foreground, log to stderr");
   command
       ->add_option(

@@ -5,7 +5,7 @@ _strata_words() {
   case "$*" in
     '') echo --help --version mkfs mount umount status ls cat get put rm mkdir disk import export fsck volume dump ;;
     mkfs) echo --help --label --size --force --no-discard --json ;;
-    mount) echo --help --read-only --adopt --foreground --cache --transport ;;
+    mount) echo --help --read-only --adopt --allow-outside --foreground --cache --transport ;;
     umount) echo --help --lazy ;;
     import) echo --help --format --source-format --no-verify --in-place --json ;;
     export) echo --help --format --no-verify --json ;;
