@@ -133,6 +133,15 @@ Task<Status> CheckNameFree(ObjectBackend& backend, std::string_view path) {
                               path, path));
 }
 
+// Ids are text; what other writers store may be bytes, which no terminal is to see.
+std::string PrintableId(std::string id) {
+  const bool is_text = std::all_of(id.begin(), id.end(), [](char c) { return c > ' ' && c < 127; });
+  if (is_text) return id;
+  std::string digits = "0x";
+  for (const char c : id) digits += fmt::format("{:02x}", static_cast<unsigned char>(c));
+  return digits;
+}
+
 // The first extent that is a device, and what it names.
 Task<Result<std::string>> DeviceOf(Lib& lib, LoadedDescriptor& loaded) {
   for (size_t i = 0; i < loaded.places.size(); ++i) {
@@ -215,7 +224,18 @@ Task<Result<std::string>> ReadPointer(ObjectBackend& backend, std::string_view p
   Result<std::string> id = co_await backend.GetDeviceId(path);
   const bool is_none = !id && (id.error().code() == Code::kUnsupported ||
                                id.error().code() == Code::kInvalidArgument);
+  if (id) co_return PrintableId(*id);
   if (!is_none) co_return id;
+  // A map cannot be opened, also where its id is not told: on VMFS-5, and through a mount.
+  const Result<std::unique_ptr<Object>> object = co_await backend.Open(path, fss::OpenMode::kRead);
+  if (!object && object.error().code() == Code::kUnsupported) {
+    co_return Error(Code::kUnsupported,
+                    fmt::format("{} is a raw device map, and which device it stands for is not "
+                                "told here",
+                                path));
+  }
+  if (!object) co_return object.error();
+  CO_TRY_STATUS(co_await (*object)->Close());
   co_return Error(Code::kCorrupt,
                   fmt::format("{} is a plain file and no raw device map: it was copied off its "
                               "volume; the data is on the device that the map stood for",

@@ -54,8 +54,9 @@ struct DeviceMapInfo {
 // Errors: those of Lib::Load.
 base::Task<base::Result<DeviceMapInfo>> GetDeviceMap(Lib& lib, std::string_view path);
 
-// What the pointer file at `path` stands for. Errors: kCorrupt (a plain file: it was copied off its
-// volume), and those of ObjectBackend::GetDeviceId.
+// What the pointer file at `path` stands for, in printable characters. Errors: kCorrupt (a plain
+// file: it was copied off its volume), kUnsupported (a map whose id is not told here: VMFS-5), and
+// those of ObjectBackend::GetDeviceId.
 base::Task<base::Result<std::string>> ReadPointer(ObjectBackend& backend, std::string_view path);
 
 }  // namespace disklib

@@ -221,6 +221,42 @@ TEST_F(RawDeviceMap, CopiedOffItsVolumeIsRecognised) {
   EXPECT_NE(found.front().find("copied off its volume"), std::string::npos);
 }
 
+// As a VMFS-5 volume shows one: it cannot be opened, and does not say its id.
+class MapsWithoutIds final : public FileBackend {
+ public:
+  using FileBackend::FileBackend;
+
+  base::Task<base::Result<std::unique_ptr<Object>>> Open(std::string_view path,
+                                                         fss::OpenMode mode) override {
+    if (path.ends_with("-rdm.vmdk")) co_return base::Error(Code::kUnsupported);
+    co_return co_await FileBackend::Open(path, mode);
+  }
+};
+
+TEST_F(RawDeviceMap, IsNotTakenForAPlainFileWhereItsIdIsNotTold) {
+  Make("vm.vmdk");
+  const std::string text = disks().Load("vm.vmdk");
+  fss::MemoryFileSystem files;
+  MapsWithoutIds backend(files);
+  SnapshotStand old_volume(executor_, backend);
+  old_volume.lib().UseDevices(devices_);
+  old_volume.Store("vm.vmdk", text);
+  ASSERT_TRUE(stand_->Run(backend.Create("vm-rdm.vmdk")));
+  const auto content = old_volume.TryContentOf("vm.vmdk");
+  EXPECT_EQ(content.error().code(), Code::kUnsupported);
+  EXPECT_NE(MessageOf(content).find("vm-rdm.vmdk is a raw device map, and which device"),
+            std::string::npos);
+}
+
+TEST_F(RawDeviceMap, ShowsBytesThatAreNoTextAsDigits) {
+  Make("vm.vmdk");
+  ASSERT_TRUE(stand_->Run(lib().backend().Remove("vm-rdm.vmdk")));
+  const fss::RawDevice raw{.id = "\x60\x1b[2J", .size_bytes = kDeviceBytes};
+  ASSERT_TRUE(stand_->Run(lib().backend().MakeDeviceMap("vm-rdm.vmdk", raw)));
+  EXPECT_EQ(Info("vm.vmdk").device, "0x601b5b324a");
+  EXPECT_NE(OpenError("vm.vmdk").find("0x601b5b324a"), std::string::npos);
+}
+
 TEST_F(RawDeviceMap, IsNotTakenFromAnotherDescriptorThatNamesIt) {
   Make("vm.vmdk");
   disks().Store("copy.vmdk", disks().Load("vm.vmdk"));
