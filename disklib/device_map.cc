@@ -231,7 +231,7 @@ Task<Result<std::string>> ReadPointer(ObjectBackend& backend, std::string_view p
   if (!object && object.error().code() == Code::kUnsupported) {
     co_return Error(Code::kUnsupported,
                     fmt::format("{} is a raw device map, and which device it stands for is not "
-                                "told here",
+                                "told here; strata disk clone asks its volume",
                                 path));
   }
   if (!object) co_return object.error();

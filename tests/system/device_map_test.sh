@@ -103,6 +103,7 @@ check_copies() {
   cmp "$work/lun" "$folder/copy2-flat.vmdk" || fail "the clone differs"
   does "$strata" disk delete "$folder/copy.vmdk"
   does "$strata" disk delete "$folder/copy2.vmdk"
+  refused 'r-rdm.vmdk is a raw device map.*strata disk clone' "$strata" export --format flat "$folder/r.vmdk" "$outside/x.vmdk"
 }
 
 # A snapshot keeps the device as it is; its delete writes into the device.
@@ -225,6 +226,15 @@ check_delete() {
   [[ $(sha256sum <"$work/lun") == "$before" ]] || fail "a delete touched the device"
 }
 
+# The same without a mount, and import, which reads the device there.
+check_unmounted_volume() {
+  does "$strata" disk create-rdm "$loop" "$image:/vm/u.vmdk"
+  says 'Non-passthrough' "$vmkfstools" -q "$image:/vm/u.vmdk"
+  does "$strata" import "$image:/vm/u.vmdk" "$outside/imported.vmdk"
+  says "^$(device_hash)" "$strata" disk hash "$outside/imported.vmdk"
+  does "$strata" disk delete "$image:/vm/u.vmdk"
+}
+
 head -c 16M /dev/urandom >"$work/lun"
 mkdir "$outside"
 attach
@@ -242,5 +252,6 @@ check_mounted_folder
 check_missing_device
 check_delete
 unmount
+check_unmounted_volume
 check_volume
 echo "PASS"

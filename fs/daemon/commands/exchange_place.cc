@@ -102,7 +102,10 @@ ExchangePlace::ExchangePlace(base::UringExecutor& executor, DatastoreList datast
       folder_(std::move(folder)),
       files_(Chosen(datastores_, folder_.get())),
       backend_(*files_, Owner(0600)),
-      lib_(executor, backend_, open_disks_) {}
+      devices_(executor, /*paths_allowed=*/false),
+      lib_(executor, backend_, open_disks_) {
+  lib_.UseDevices(devices_);
+}
 
 base::Task<base::Result<std::unique_ptr<ExchangePlace>>> ExchangePlace::Open(
     base::UringExecutor& executor, const ExchangeWord* word, Access access) {

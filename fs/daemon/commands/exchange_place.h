@@ -18,6 +18,7 @@
 #include "fs/base/uring_executor.h"
 #include "fs/daemon/commands/volume_task.h"
 #include "fs/daemon/datastore.h"
+#include "fs/daemon/host_devices.h"
 #include "fs/fss/file_system.h"
 #include "fs/fss/posix_driver.h"
 
@@ -83,6 +84,7 @@ class ExchangePlace {
   fss::FileSystem* files_;
   disklib::FileBackend backend_;
   disklib::OpenDisks open_disks_;
+  HostDevices devices_;
   disklib::Lib lib_;
 };
 
