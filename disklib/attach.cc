@@ -11,6 +11,7 @@
 #include "disklib/copy.h"
 #include "disklib/descriptor_edit.h"
 #include "disklib/descriptor_store.h"
+#include "disklib/device_map.h"
 #include "disklib/extent_places.h"
 #include "disklib/names.h"
 #include "fs/base/aligned_buffer.h"
@@ -181,6 +182,7 @@ Task<Status> AttachLink(Lib& lib, std::string_view path, std::string_view parent
                         AttachOptions options) {
   CO_TRY(LoadedDescriptor link, co_await lib.Load(path, /*need_extents=*/true));
   CO_TRY(const LoadedDescriptor parent, co_await lib.Load(parent_path, /*need_extents=*/true));
+  CO_TRY_STATUS(CheckNotPhysical(parent.descriptor, parent.path, "attach to"));
   CO_TRY_STATUS(CheckFits(link, parent, options));
   CO_TRY_STATUS(co_await CheckPlace(lib, &link, parent.path));
   CO_TRY_STATUS(co_await lib.CheckAlone(link, "attach"));

@@ -13,6 +13,7 @@
 #include "disklib/compare.h"
 #include "disklib/descriptor_edit.h"
 #include "disklib/descriptor_store.h"
+#include "disklib/device_map.h"
 #include "disklib/link_tree.h"
 #include "disklib/names.h"
 #include "disklib/vm_folder/vm_state.h"
@@ -75,6 +76,7 @@ Task<Status> PlanRebase(Lib& lib, RebaseMode mode, Rebase& rebase) {
     co_return Error(Code::kUnsupported, fmt::format("rebase {}: it has no parent", rebase.path));
   }
   CO_TRY(const std::vector<const TreeLink*> chain, tree.ChainOf(rebase.new_parent_path));
+  CO_TRY_STATUS(CheckNotPhysical(chain.back()->descriptor, chain.back()->path, "rebase onto"));
   CO_TRY_STATUS(CheckPlace(tree, *link, chain));
   const std::vector<const TreeLink*> children = tree.ChildrenOf(rebase.path);
   if (mode == RebaseMode::kForce && !children.empty()) {

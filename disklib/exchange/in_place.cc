@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "disklib/descriptor_lines.h"
+#include "disklib/device_map.h"
 #include "disklib/names.h"
 #include "disklib/new_link.h"
 #include "disklib/vm_folder/dictionary.h"
@@ -38,7 +39,10 @@ Task<Result<NewLink>> DescribeChild(Lib& lib, std::string_view parent) {
                       .layout = DiskLayout::kSeSparse,
                       .parent_path = parent,
                       .parent_content_id = descriptor.content_id};
+  const Status can_be_frozen =
+      CheckNotPhysical(chain->links().front()->descriptor(), parent, "import in place");
   CO_TRY_STATUS(co_await chain->Close());
+  if (!can_be_frozen) co_return can_be_frozen.error();
   co_return child;
 }
 

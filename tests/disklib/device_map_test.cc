@@ -1,11 +1,13 @@
 // Disks that are whole devices: raw device maps on a VMFS volume, nodes in a folder.
 #include <optional>
 
+#include "disklib/attach.h"
 #include "disklib/check/check.h"
 #include "disklib/clone.h"
 #include "disklib/compare.h"
 #include "disklib/linked_clone.h"
 #include "disklib/new_link.h"
+#include "disklib/rebase.h"
 #include "fs/base/log.h"
 #include "tests/disklib/device_support.h"
 #include "tests/support/vmfs_volume.h"
@@ -148,6 +150,15 @@ TEST_F(RawDeviceMap, InPhysicalModeIsNeverFrozen) {
   const auto linked = stand_->Run(CreateLinkedClone(lib(), "p.vmdk", "c.vmdk", {}));
   EXPECT_NE(MessageOf(linked).find("physical mode"), std::string::npos) << MessageOf(linked);
   EXPECT_EQ(disks().Files(), files);
+  // Nor put under a link that is there.
+  Make("v.vmdk");
+  const auto child = stand_->Run(CreateLinkedClone(lib(), "v.vmdk", "child.vmdk", {}));
+  ASSERT_TRUE(child) << MessageOf(child);
+  const auto attached = stand_->Run(AttachLink(lib(), "child.vmdk", "p.vmdk", {}));
+  EXPECT_NE(MessageOf(attached).find("physical mode"), std::string::npos) << MessageOf(attached);
+  const RebaseOptions options{.new_parent = "p.vmdk", .mode = RebaseMode::kProve};
+  const auto rebased = stand_->Run(RebaseLink(lib(), "child.vmdk", options, nullptr));
+  EXPECT_NE(MessageOf(rebased).find("physical mode"), std::string::npos) << MessageOf(rebased);
 }
 
 TEST_F(RawDeviceMap, IsClonedByItsContent) {

@@ -233,6 +233,13 @@ check_unmounted_volume() {
   does "$strata" import "$image:/vm/u.vmdk" "$outside/imported.vmdk"
   says "^$(device_hash)" "$strata" disk hash "$outside/imported.vmdk"
   does "$strata" disk delete "$image:/vm/u.vmdk"
+  # What writes go past is never frozen by a child.
+  does "$strata" disk create-rdm --physical "$loop" "$image:/vm/u.vmdk"
+  printf 'scsi0:0.present = "TRUE"\nscsi0:0.fileName = "u.vmdk"\n' >"$work/vm.vmx"
+  does "$strata" put "$work/vm.vmx" "$image:/vm/vm.vmx"
+  refused 'physical mode' "$strata" import --in-place "$image:/vm" "$image:/new"
+  does "$strata" rm "$image:/vm/vm.vmx"
+  does "$strata" disk delete "$image:/vm/u.vmdk"
 }
 
 head -c 16M /dev/urandom >"$work/lun"
