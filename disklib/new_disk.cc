@@ -94,6 +94,27 @@ Status CheckSparse32(std::string_view path, ExtentType type, uint64_t size_bytes
                            path, size_bytes, NameOf(type)));
 }
 
+constexpr uint64_t kSeSparseGrainBytes = 4096;
+
+// What is asked for and would do nothing is refused.
+Status CheckGrains(std::string_view path, const NewLink& link) {
+  if (link.all_tables && link.layout != DiskLayout::kVmfsSparse) {
+    return Error(Code::kInvalidArgument,
+                 fmt::format("create {}: tables are made beforehand for vmfsSparse, not for {}",
+                             path, NameOf(link.layout)));
+  }
+  if (link.grain_bytes == 0) return base::Ok();
+  if (IsFlat(link.layout)) {
+    return Error(Code::kInvalidArgument, fmt::format("create {}: a disk of layout {} has no grains",
+                                                     path, NameOf(link.layout)));
+  }
+  const bool is_fixed = link.layout == DiskLayout::kSeSparse;
+  if (!is_fixed || link.grain_bytes == kSeSparseGrainBytes) return base::Ok();
+  return Error(Code::kInvalidArgument,
+               fmt::format("create {}: grains of seSparse are of {} bytes, not of {}", path,
+                           kSeSparseGrainBytes, link.grain_bytes));
+}
+
 // The last extent of a disk must be one that can grow.
 Status CheckCanGrow(const Descriptor& descriptor) {
   const ExtentLine& last = descriptor.extents.back();
@@ -158,6 +179,7 @@ Status CheckNewLink(std::string_view path, const NewLink& link) {
     return Error(Code::kInvalidArgument,
                  fmt::format("create {}: unknown adapter type {}", path, link.adapter_type));
   }
+  TRY_STATUS(CheckGrains(path, link));
   const bool can_be_child = !IsFlat(link.layout) && link.layout != DiskLayout::kStreamOptimized;
   if (!link.parent_path.empty() && !can_be_child) {
     return Error(Code::kInvalidArgument,

@@ -70,8 +70,9 @@ struct NewLink {
 using NewDisk = NewLink;
 
 // Whether the format can hold it and the words make sense. Errors: kInvalidArgument (size zero, an
-// unknown adapter type, a flat child), kTooLarge naming the link (62 TiB; 2,032 GiB for a single
-// hosted sparse file and vmfsSparse: the message offers seSparse).
+// unknown adapter type, a flat child, grains or tables that the layout has not), kTooLarge naming
+// the link (62 TiB; 2,032 GiB for a single hosted sparse file and vmfsSparse: the message offers
+// seSparse).
 base::Status CheckNewLink(std::string_view path, const NewLink& link);
 
 // The descriptor of a new link at `path`. Its ids come from `random`. Children have what their

@@ -104,13 +104,28 @@ Task<Status> DeleteDisk(Lib& lib, std::string_view path) {
   co_return base::Ok();
 }
 
+namespace {
+
+// Only raw bytes can be taken beforehand.
+Status CheckProvisioning(std::string_view path, ExtendOptions options, bool adds_grains) {
+  if (!options.provisioning || !adds_grains) return base::Ok();
+  return Error(Code::kInvalidArgument,
+               fmt::format("extend {}: what is added are grains, which take space as they are "
+                           "written",
+                           path));
+}
+
+}  // namespace
+
 Task<Status> ExtendDisk(Lib& lib, std::string_view path, ExtendOptions options,
                         Progress* progress) {
   CO_TRY(const uint64_t size_bytes, CheckDiskSize(options.size_bytes));
   CO_TRY(LoadedDescriptor loaded, co_await lib.Load(path, /*need_extents=*/true));
   CO_TRY(const std::string leaf_path, co_await CurrentLeafOf(lib, &loaded));
   const bool has_parent = leaf_path != loaded.path || loaded.descriptor.has_parent();
-  if (!has_parent && EndsSparse(loaded.descriptor)) {
+  const bool ends_sparse = EndsSparse(loaded.descriptor);
+  CO_TRY_STATUS(CheckProvisioning(path, options, has_parent || ends_sparse));
+  if (!has_parent && ends_sparse) {
     co_return co_await ExtendSparse(lib, loaded, size_bytes, progress);
   }
   const OpenOptions open_options{.writable = true, .user = options.user};

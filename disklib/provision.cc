@@ -167,6 +167,12 @@ Task<Status> Inflate(Lib& lib, Chain& chain, Progress* progress) {
 }
 
 Task<Status> EagerZero(Lib& lib, Chain& chain, Progress* progress) {
+  if (!IsFlatLink(chain.top().descriptor())) {
+    co_return Error(Code::kUnsupported,
+                    fmt::format("eager-zero {}: only flat disks have all their space: clone it to "
+                                "eagerzeroedthick",
+                                chain.name()));
+  }
   if (IsMarkedThin(chain.top().descriptor())) {
     co_return Error(Code::kInvalidArgument,
                     fmt::format("eager-zero {}: the disk is thin: inflate it", chain.name()));

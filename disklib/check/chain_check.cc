@@ -135,7 +135,8 @@ Task<Result<Parent>> FindLeaf(Folders& folders, std::string_view path) {
   CO_TRY(Folder* const folder, co_await folders.Get(FolderOf(path)));
   FolderFile* const file = folder->Find(path);
   if (file == nullptr) {
-    co_return Error(Code::kNotFound, fmt::format("check {}: no disk of this name", path));
+    co_return Error(Code::kNotFound,
+                    fmt::format("check {}: no disk of this name; --folder checks a folder", path));
   }
   if (!file->open_error.empty()) {
     co_return Error(Code::kBusy, fmt::format("check {}: {}", path, file->open_error));

@@ -179,14 +179,20 @@ Result<std::string> PathIn(const Json& request, const char* key) {
 
 Result<WantedFormat> FormatIn(const Json& request) {
   WantedFormat wanted;
+  bool has_layout = false;
   for (const char* key : {"layout", "format"}) {
     const std::optional<std::string> word = StringOf(request, key);
     if (!word) continue;
     const std::optional<disklib::DiskLayout> layout = disklib::ParseDiskLayout(*word);
+    if (layout && has_layout) return Senseless("format \"" + *word + "\" is a layout of its own");
+    has_layout = has_layout || layout;
     if (layout) wanted.layout = *layout;
     if (layout) continue;
     wanted.provisioning = disklib::ParseProvisioning(*word);
     if (!wanted.provisioning) return Senseless("unknown format \"" + *word + "\"");
+  }
+  if (wanted.provisioning && !disklib::IsFlat(wanted.layout)) {
+    return Senseless("a disk of grains takes its space as it is written");
   }
   return wanted;
 }

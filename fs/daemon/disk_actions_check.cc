@@ -121,18 +121,21 @@ std::string FolderIn(const Json& request) {
 
 Task<Result<Json>> CheckWholeFolder(DiskCall& call) {
   const std::string folder = FolderIn(call.request);
+  disklib::CheckOptions options;
+  options.explain = FlagOf(call.request, "explain");
   CO_TRY(const disklib::CheckReport report,
-         co_await disklib::CheckFolder(call.lib, folder, {}, call.progress));
-  co_return ToJson(report);
+         co_await disklib::CheckFolder(call.lib, folder, options, call.progress));
+  co_return ToJson(report, options.explain);
 }
 
 Task<Result<Json>> RepairWholeFolder(DiskCall& call) {
   const std::string folder = FolderIn(call.request);
   disklib::DiskRepairOptions options;
+  options.check.explain = FlagOf(call.request, "explain");
   CO_TRY(options.fix, FixesIn(call.request));
   CO_TRY(const disklib::DiskRepairReport report,
          co_await disklib::RepairFolder(call.lib, folder, options, call.progress));
-  co_return ToJson(report);
+  co_return ToJson(report, options.check.explain);
 }
 
 constexpr std::array kVerbs = {

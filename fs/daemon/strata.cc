@@ -5,10 +5,30 @@
 // Called by the name `vmkfstools` it takes the options of that program.
 #include <algorithm>
 
+#include <fmt/format.h>
+
 #include "fs/daemon/commands/command_line.h"
 #include "fs/daemon/commands/vmkfstools.h"
 
 namespace stratad {
+namespace {
+
+// The parser only says that a command is wanted; which word is none says more. Empty: all are.
+std::string FindUnknownCommand(CLI::App& app, const std::vector<std::string>& typed) {
+  CLI::App* at = &app;
+  for (const std::string& word : typed) {
+    const auto commands = at->get_subcommands([](CLI::App*) { return true; });
+    if (commands.empty() || word.starts_with('-')) return {};
+    const auto found = std::find_if(commands.begin(), commands.end(), [&word](const CLI::App* one) {
+      return one->get_name() == word;
+    });
+    if (found == commands.end()) return fmt::format("{}: no command of {}", word, at->get_name());
+    at = *found;
+  }
+  return {};
+}
+
+}  // namespace
 
 int RunStrata(std::vector<std::string> words) {
   CommandLine line("The ESX storage stack for Linux: VMFS-6 volumes and virtual disks.");
@@ -24,9 +44,15 @@ int RunStrata(std::vector<std::string> words) {
   AddFsckCommand(line);
   AddVolumeCommands(line);
   AddDumpCommand(line);
+  const std::vector<std::string> typed = words;
   try {
     std::reverse(words.begin(), words.end());  // the parser takes them from the back
     line.app.parse(words);
+  } catch (const CLI::RequiredError& error) {
+    const std::string unknown = FindUnknownCommand(line.app, typed);
+    if (unknown.empty()) return line.app.exit(error) == 0 ? kExitOk : kExitUsage;
+    fmt::print(stderr, "{}\nRun with --help for more information.\n", unknown);
+    return kExitUsage;
   } catch (const CLI::ParseError& error) {
     return line.app.exit(error) == 0 ? kExitOk : kExitUsage;
   }

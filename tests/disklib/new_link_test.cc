@@ -92,6 +92,23 @@ TEST(NewLink, IsRefusedWhereItsFormatEnds) {
   EXPECT_EQ(check(DiskLayout::kSeSparse, (uint64_t{62} << 40) + 1).error().code(), Code::kTooLarge);
 }
 
+TEST(NewLink, HasTheGrainsAndTablesOfItsFormatOnly) {
+  const auto code = [](DiskLayout layout, uint64_t grain_bytes, bool all_tables) {
+    const base::Status checked = CheckNewLink("vm.vmdk", {.size_bytes = kMebi,
+                                                          .layout = layout,
+                                                          .grain_bytes = grain_bytes,
+                                                          .all_tables = all_tables});
+    return checked ? Code::kIo : checked.error().code();
+  };
+  EXPECT_EQ(code(DiskLayout::kVmfs, 4096, false), Code::kInvalidArgument);
+  EXPECT_EQ(code(DiskLayout::kTwoGbMaxExtentFlat, 0, true), Code::kInvalidArgument);
+  EXPECT_EQ(code(DiskLayout::kSeSparse, 65536, false), Code::kInvalidArgument);
+  EXPECT_EQ(code(DiskLayout::kSeSparse, 4096, true), Code::kInvalidArgument);
+  EXPECT_EQ(code(DiskLayout::kSeSparse, 4096, false), Code::kIo) << "accepted";
+  EXPECT_EQ(code(DiskLayout::kVmfsSparse, 512, true), Code::kIo) << "accepted";
+  EXPECT_EQ(code(DiskLayout::kMonolithicSparse, 65536, false), Code::kIo) << "accepted";
+}
+
 TEST(NewLink, OfAFlatLayoutIsNoChild) {
   const Status refused = CheckNewLink("c.vmdk", {.size_bytes = kMebi, .parent_path = "p.vmdk"});
   EXPECT_EQ(refused.error().code(), Code::kInvalidArgument);

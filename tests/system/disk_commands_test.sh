@@ -21,7 +21,7 @@ refused() {
 
 # Everything `strata disk` does, on the disks of one folder.
 exercise() {
-  local folder=$1 disk=$1/a.vmdk code=0
+  local folder=$1 disk=$1/a.vmdk
   "$strata" disk create "$disk" --size 5G --format thin --layout twoGbMaxExtentFlat --adapter pvscsi
   refused 'exists' "$strata" disk create "$disk" --size 1M
   "$strata" disk info "$disk" --json >"$work/info"
@@ -38,13 +38,54 @@ whole = {"offset_bytes": 0, "length_bytes": 6 << 30, "state": "hole"}
 assert json.load(sys.stdin) == {"size_bytes": 6 << 30, "runs": [whole]}' || fail "the map for programs"
   "$strata" disk delete "$folder/sub/b.vmdk"
   refused 'b.vmdk' "$strata" disk delete "$folder/sub/b.vmdk"
-  "$strata" disk create "$disk" --size nonsense >/dev/null 2>&1 || code=$?
-  [[ $code -eq 2 ]] || fail "exit code $code for a size without sense"
+  misused 'nonsense' "$strata" disk create "$disk" --size nonsense
+}
+
+# misused PATTERN COMMAND...: the command line makes no sense, and it says why.
+misused() {
+  local pattern=$1 code=0
+  shift
+  "$@" >"$work/out" 2>&1 || code=$?
+  [[ $code -eq 2 ]] || fail "exit code $code of: $* ($(cat "$work/out"))"
+  grep -Eq -- "$pattern" "$work/out" || fail "not \"$pattern\" but: $(cat "$work/out")"
+}
+
+# What is asked for and cannot be done is refused, not passed over.
+check_refusals() {
+  local disk=$work/folder/x.vmdk code=0
+  misused 'nonsense: no command of disk' "$strata" disk nonsense "$disk"
+  misused 'nonsense: no command of snapshot' "$strata" disk snapshot nonsense "$disk"
+  misused 'size is required' "$strata" disk extend "$disk"
+  misused 'requires --repair' "$strata" disk check "$disk" --fix C1
+  misused 'allowed are 62 TiB' "$strata" disk create "$disk" --size 63T
+  refused 'a layout of its own' "$strata" disk create "$disk" --size 1M --format seSparse --layout vmfs
+  refused 'has no grains' "$strata" disk create "$disk" --size 1M --grain 4K
+  refused 'of 4096 bytes, not of 65536' "$strata" disk create "$disk" --size 1M --format seSparse --grain 64K
+  refused 'for vmfsSparse, not for seSparse' "$strata" disk create "$disk" --size 1M --format seSparse --all-tables
+  refused 'ends in .vmdk' "$strata" disk create "$work/folder/x.txt" --size 1M
+  "$strata" disk create "$disk" --size 1M --format seSparse
+  refused 'take space as they are written' "$strata" disk extend "$disk" 2M --format eagerzeroedthick
+  refused 'only flat disks' "$strata" disk inflate "$disk"
+  refused 'only flat disks' "$strata" disk eager-zero "$disk"
+  refused 'no such invariant: "Z9"' "$strata" disk check "$disk" --repair --fix Z9
+  refused 'no such snapshot' "$strata" disk snapshot revert "$disk" nosuch
+  refused '--folder checks a folder' "$strata" disk check "$work/folder"
+  refused 'is a folder' "$strata" disk info "$work/folder"
+  refused 'not a disk descriptor' "$strata" disk info /etc/passwd
+  "$strata" disk snapshot create "$disk" one --json | grep -q '"name": "one"' || fail "a snapshot for programs"
+  "$strata" disk compare "$disk" "$work/folder/x-000001.vmdk" >/dev/null || fail "a fresh leaf differs"
+  "$strata" disk delete "$disk" --all-snapshots | grep -q '^removed .*x-000001.vmdk$' || fail "what a delete removed"
+  "$strata" disk create "$disk" --size 1M
+  "$strata" disk create "$work/folder/y.vmdk" --size 1M
+  head -c 512 /dev/urandom | dd of="$work/folder/y-flat.vmdk" conv=notrunc status=none
+  "$strata" disk compare "$disk" "$work/folder/y.vmdk" >"$work/out" || code=$?
+  [[ $code -eq 4 ]] && grep -q '^1 sectors differ' "$work/out" || fail "exit code $code: $(cat "$work/out")"
+  for disk in x y; do "$strata" disk delete "$work/folder/$disk.vmdk"; done
 }
 
 # A link that moves between parents which hold the same, or not. a.vmdk and c.vmdk begin equal, with content ids of their own.
 change_parents() {
-  local folder=$1 link=$1/sub/b.vmdk code=0 before
+  local folder=$1 link=$1/sub/b.vmdk before
   local datastore=("${@:2}")  # where a folder of the host has to say so
   "$strata" disk create "$folder/a.vmdk" --size 8M
   "$strata" disk create "$folder/c.vmdk" --size 8M
@@ -66,8 +107,7 @@ change_parents() {
   refused 'sub/b.vmdk stands on it' "$strata" disk delete "$folder/c.vmdk"
   dd if=/dev/urandom of="$folder/a-flat.vmdk" bs=64k seek=64 count=1 conv=notrunc status=none
   refused 'differ at byte 4194304' "$strata" disk rebase "${datastore[@]}" "$link" "$folder/a.vmdk"
-  "$strata" disk rebase "${datastore[@]}" "$link" "$folder/a.vmdk" --copy --force >/dev/null 2>&1 || code=$?
-  [[ $code -eq 2 ]] || fail "exit code $code for two ways at once"
+  misused 'excludes' "$strata" disk rebase "$link" "$folder/a.vmdk" --copy --force
   "$strata" disk rebase "${datastore[@]}" "$link" "$folder/a.vmdk" --copy --json >"$work/rebased"
   grep -q '"copied_bytes": 65536' "$work/rebased" || fail "rebase: $(cat "$work/rebased")"
   [[ "$("$strata" disk hash "${datastore[@]}" "$link")" == "$before" ]] || fail "a rebase changed what is read"
@@ -156,6 +196,7 @@ check_interruption() {
 mkdir -p "$work/folder/sub"
 exercise "$work/folder"
 change_parents "$work/folder" --datastore "$work/folder"
+check_refusals
 echo "works in a host folder"
 
 format_and_mount 2G

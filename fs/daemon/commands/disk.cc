@@ -48,6 +48,9 @@ void PrintInfo(const Json& info) {
   fmt::print("adapter    {}\n", text("adapter_type"));
   fmt::print("content    {}\n", text("content_id"));
   if (!text("parent").empty()) fmt::print("parent     {}\n", text("parent"));
+  if (!text("unfinished_rename").empty()) {
+    fmt::print("rename     to {} was cut: run it again\n", text("unfinished_rename"));
+  }
   if (!text("holder").empty()) fmt::print("in use     {}\n", text("holder"));
   PrintDeviceMap(info);
   PrintLinks(info);
@@ -56,6 +59,12 @@ void PrintInfo(const Json& info) {
     fmt::print("extent     {} {} {} at {}\n", StringOf(extent, "access").value_or(""),
                FormatBytes(NumberOf(extent, "size_bytes").value_or(0)),
                StringOf(extent, "type").value_or(""), StringOf(extent, "path").value_or("-"));
+  }
+}
+
+void PrintDeleted(const Json& answer) {
+  for (const Json& path : answer.value("deleted", Json::array())) {
+    fmt::print("removed {}\n", path.get<std::string>());
   }
 }
 
@@ -91,6 +100,7 @@ void AddDiskBasics(CommandLine& line, CLI::App* disk) {
   DiskCommand remove(line, disk, "delete", "delete", "Remove a disk and its files");
   remove.Flag("--all-snapshots", "all", "The whole disk: every link of the folder with it");
   remove.TurnsInto("delete-all", {"all"});
+  remove.Prints(PrintDeleted);
   DiskCommand extend(line, disk, "extend", "extend", "Make a disk larger");
   extend.Size("size", "size_bytes", "The new capacity: 512M, 10G, …")->required();
   extend.OneOf("--format", "format", {"thin", "zeroedthick", "eagerzeroedthick"},

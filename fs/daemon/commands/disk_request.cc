@@ -158,6 +158,7 @@ base::Result<Json> RunHere(const DiskPlace& place, Json request,
 }  // namespace
 
 base::Result<DiskPlace> FindDiskPlace(const std::string& text) {
+  if (text.empty()) return base::Error(base::Code::kInvalidArgument, "the path of a disk is empty");
   const TargetPath at = ParseTargetPath(text);
   if (at.target != text) return DiskPlace{{}, at.target, at.path};
   std::error_code error;

@@ -20,7 +20,7 @@ _strata_words() {
     'disk create') echo --help --datastore --allow-outside --size --format --layout --adapter --grain --all-tables ;;
     'disk create-rdm') echo --help --datastore --allow-outside --physical ;;
     'disk rename' | 'disk detach') echo --help --datastore --allow-outside ;;
-    'disk delete') echo --help --datastore --allow-outside --all-snapshots ;;
+    'disk delete') echo --help --datastore --allow-outside --all-snapshots --json ;;
     'disk extend') echo --help --datastore --allow-outside --format ;;
     'disk clone') echo --help --datastore --allow-outside --format --grain --all-tables --linked --json ;;
     'disk attach') echo --help --datastore --allow-outside --force ;;
