@@ -132,8 +132,9 @@ Task<Status> AnnounceCommit(Lib& lib, SnapshotRecord& record, CommitPair& pair) 
 // nobody takes the operation for one that was cut.
 Task<Status> GrowSparseParent(Lib& lib, CommitPair& pair, CommitOptions options,
                               Progress* progress) {
-  CO_TRY_STATUS(co_await pair.parent->Close());
+  const Status closed = co_await pair.parent->Close();
   pair.parent.reset();
+  if (!closed) co_return closed;
   CO_TRY(LoadedDescriptor loaded, co_await lib.Load(pair.parent_path, /*need_extents=*/true));
   CO_TRY_STATUS(co_await GrowSparse(lib, loaded, pair.child->size_bytes(), progress));
   OpenOptions open_options{.writable = true, .user = options.user};

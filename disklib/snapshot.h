@@ -97,7 +97,9 @@ base::Task<base::Result<CommitSummary>> DeleteSnapshot(Lib& lib, std::string_vie
                                                        std::string_view snapshot,
                                                        CommitOptions options, Progress* progress);
 
-// Deletes every snapshot, the current state stays. Branches the current state does not stand on go.
+// Deletes every snapshot, the current state stays. Branches the current state does not stand on go,
+// and each disk becomes one link, also where an extension has added one; what others stand on
+// stays.
 base::Task<base::Result<CommitSummary>> DeleteAllSnapshots(Lib& lib, std::string_view path,
                                                            CommitOptions options,
                                                            Progress* progress);

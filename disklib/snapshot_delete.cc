@@ -185,6 +185,56 @@ Result<uint32_t> NextToDelete(const VmState& vm) {
   return first_uid;
 }
 
+// Whether only the link at `child_path` stands on its parent, and nothing elsewhere on either.
+Task<Result<bool>> IsOnlyChild(Lib& lib, VmState& vm, std::string_view child_path,
+                               std::string_view parent_path) {
+  if (vm.tree.ChildrenOf(parent_path).size() != 1) co_return false;
+  CO_TRY(const std::vector<std::string> on_parent,
+         co_await LivingChildren(lib.backend(), parent_path));
+  CO_TRY(const std::vector<std::string> on_child,
+         co_await LivingChildren(lib.backend(), child_path));
+  co_return on_parent.empty() && on_child.empty();
+}
+
+// The lowest link of a disk that may go into its parent when there is no snapshot: an extension
+// has added it, or a record was lost. Empty: every disk is as short as it can be.
+Task<Result<std::string>> NextToMerge(Lib& lib, VmState& vm) {
+  for (const VmDisk& disk : vm.disks) {
+    if (disk.is_independent) continue;
+    CO_TRY(const std::vector<const TreeLink*> chain, vm.tree.ChainOf(disk.leaf_path));
+    for (size_t i = chain.size() - 1; i > 0; --i) {
+      const std::string& parent_path = chain[i]->path;
+      const std::string& child_path = chain[i - 1]->path;
+      const Result<std::string> base = vm.tree.DiskBaseOf(parent_path);
+      if (!base || *base != disk.base_path) continue;
+      CO_TRY(const bool may_merge, co_await IsOnlyChild(lib, vm, child_path, parent_path));
+      if (may_merge) co_return child_path;
+    }
+  }
+  co_return std::string();
+}
+
+void AddTo(CommitSummary& total, CommitSummary& one) {
+  total.data_bytes += one.data_bytes;
+  total.zero_bytes += one.zero_bytes;
+  total.needed_bytes = std::max(total.needed_bytes, one.needed_bytes);
+  total.free_bytes = std::max(total.free_bytes, one.free_bytes);
+  for (std::string& link : one.removed_links) total.removed_links.push_back(std::move(link));
+}
+
+Task<Status> MergeRest(Lib& lib, VmState& vm, SnapshotRecord& record, CommitOptions options,
+                       CommitSummary& summary, Progress* progress) {
+  while (true) {
+    CO_TRY(const std::string child_path, co_await NextToMerge(lib, vm));
+    if (child_path.empty()) co_return base::Ok();
+    CommitSummary one;
+    std::vector<std::string> children = {child_path};
+    CO_TRY_STATUS(co_await CheckAndMeasure(lib, vm, children, options, one));
+    CO_TRY_STATUS(co_await CommitChild(lib, vm, record, child_path, options, one, progress));
+    AddTo(summary, one);
+  }
+}
+
 }  // namespace
 
 Task<Result<CommitSummary>> DeleteSnapshot(Lib& lib, std::string_view path,
@@ -210,13 +260,10 @@ Task<Result<CommitSummary>> DeleteAllSnapshots(Lib& lib, std::string_view path,
     CO_TRY(const uint32_t uid, NextToDelete(vm));
     CommitSummary one;
     CO_TRY_STATUS(co_await RunDelete(lib, vm, record, uid, options, one, progress));
-    summary.data_bytes += one.data_bytes;
-    summary.zero_bytes += one.zero_bytes;
-    summary.needed_bytes = std::max(summary.needed_bytes, one.needed_bytes);
-    summary.free_bytes = std::max(summary.free_bytes, one.free_bytes);
-    for (std::string& link : one.removed_links) summary.removed_links.push_back(std::move(link));
+    AddTo(summary, one);
     CO_TRY(vm, co_await LoadVm(lib, path));
   }
+  CO_TRY_STATUS(co_await MergeRest(lib, vm, record, options, summary, progress));
   base::LogInfo("disklib", "deleted all snapshots record={}", vm.vmsd_path);
   co_return summary;
 }

@@ -62,8 +62,7 @@ TEST(ExtendOverSnapshots, MovesTheVmAndRefusesWhatIsSmallerOrFrozen) {
   bench.stand.Revert("first", "vm.vmx");
   const Status frozen = Extend(bench.stand, "vm_1-000002.vmdk", 4 * kTestDiskBytes);
   ASSERT_FALSE(frozen);
-  EXPECT_NE(frozen.error().message().find("second"), std::string::npos)
-      << frozen.error().message();
+  EXPECT_NE(frozen.error().message().find("second"), std::string::npos) << frozen.error().message();
 }
 
 TEST(ExtendOverSnapshots, TakesTheDiskBackWhenTheSnapshotGoes) {
@@ -86,14 +85,50 @@ TEST(ExtendOverSnapshots, TakesTheDiskBackWhenTheSnapshotGoes) {
   }
 }
 
+TEST(ExtendOverSnapshots, IsOneLinkOfTheNewSizeWhenAllSnapshotsGo) {
+  for (const DiskLayout layout :
+       {DiskLayout::kVmfs, DiskLayout::kSeSparse, DiskLayout::kMonolithicSparse}) {
+    SnapshotBench bench;
+    bench.stand.Create("vm.vmdk", kTestDiskBytes, layout);
+    bench.stand.Write("vm.vmdk", 0, Pattern(1, 8192));
+    bench.stand.Take("first");
+    bench.stand.Take("second");
+    ASSERT_TRUE(Extend(bench.stand, "vm.vmdk", 2 * kTestDiskBytes));
+    bench.stand.Write(bench.stand.Leaf(), 2 * kTestDiskBytes - 4096, Pattern(2, 4096));
+    const Content now = bench.stand.ContentOf(bench.stand.Leaf());
+    for (const char* const round : {"first", "again"}) {
+      const auto deleted =
+          bench.stand.Run(DeleteAllSnapshots(bench.stand.lib(), "vm.vmdk", {}, nullptr));
+      ASSERT_TRUE(deleted) << round << ": " << deleted.error().message();
+      EXPECT_EQ(deleted->removed_links.size(), round == std::string_view("first") ? 3u : 0u);
+    }
+    EXPECT_EQ(bench.stand.Leaf(), "vm.vmdk") << NameOf(layout);
+    EXPECT_EQ(bench.stand.ContentOf("vm.vmdk"), now);
+  }
+}
+
+TEST(DeleteAllSnapshots, LeavesTheLinksThatACloneStandsOn) {
+  SnapshotBench bench;
+  bench.stand.Create("vm.vmdk", kTestDiskBytes);
+  bench.stand.Take("first");
+  ASSERT_TRUE(Extend(bench.stand, "vm.vmdk", 2 * kTestDiskBytes));
+  ASSERT_TRUE(
+      bench.stand.Run(CreateLinkedClone(bench.stand.lib(), "vm-000002.vmdk", "clone.vmdk", {})));
+  const auto deleted =
+      bench.stand.Run(DeleteAllSnapshots(bench.stand.lib(), "vm.vmdk", {}, nullptr));
+  ASSERT_TRUE(deleted) << deleted.error().message();
+  EXPECT_EQ(bench.stand.Leaf(), "vm-000002.vmdk");
+  EXPECT_EQ(bench.stand.Tree().disks.at(0).link_count, 2u);
+}
+
 TEST(ExtendOverSnapshots, GrowsALinkedCloneInItsOwnFolder) {
   SnapshotBench bench;
   ASSERT_TRUE(bench.stand.Run(bench.files.MakeDirectory(bench.files.root(), "clone", {})));
   bench.stand.Create("vm.vmdk", kTestDiskBytes);
   bench.stand.Write("vm.vmdk", 0, Pattern(1, 8192));
   const Content now = bench.stand.ContentOf("vm.vmdk");
-  ASSERT_TRUE(bench.stand.Run(
-      CreateLinkedClone(bench.stand.lib(), "vm.vmdk", "clone/clone.vmdk", {})));
+  ASSERT_TRUE(
+      bench.stand.Run(CreateLinkedClone(bench.stand.lib(), "vm.vmdk", "clone/clone.vmdk", {})));
   const Status extended = Extend(bench.stand, "clone/clone.vmdk", 2 * kTestDiskBytes);
   ASSERT_TRUE(extended) << extended.error().message();
   ASSERT_TRUE(Extend(bench.stand, "clone/clone.vmdk", 2 * kTestDiskBytes));
