@@ -16,10 +16,6 @@ using base::Code;
 
 constexpr uint64_t kDiskBytes = 20 * kMebi;
 
-// The kinds of links in turn.
-constexpr DiskLayout kChainLayouts[] = {DiskLayout::kSeSparse};
-constexpr size_t kLayoutCount = std::size(kChainLayouts);
-
 // A QEMU tool that keeps an image open until its input ends.
 class OpenInQemu {
  public:
@@ -97,14 +93,32 @@ class QemuChain : public Qemu {
   std::string model_ = std::string(kDiskBytes, '\0');
 };
 
-TEST_F(QemuChain, ReadsChainsOfEveryDepthAsWeDo) {
+// The kinds of links in turn, above a flat base.
+struct ChainKind {
+  const char* name;
+  std::vector<DiskLayout> layouts;
+};
+
+const ChainKind kChainKinds[] = {
+    {"SeSparse", {DiskLayout::kSeSparse}},
+    {"VmfsSparse", {DiskLayout::kVmfsSparse}},
+    {"MonolithicSparse", {DiskLayout::kMonolithicSparse}},
+    {"Mixed",
+     {DiskLayout::kSeSparse, DiskLayout::kVmfsSparse, DiskLayout::kMonolithicSparse,
+      DiskLayout::kTwoGbMaxExtentSparse}},
+};
+
+class QemuChainDepths : public QemuChain, public testing::WithParamInterface<ChainKind> {};
+
+TEST_P(QemuChainDepths, AreReadAsWeReadThem) {
   base::Random random(5);
+  const std::vector<DiskLayout>& layouts = GetParam().layouts;
   CreateBase("link1.vmdk");
   Scribble("link1.vmdk", random);
   for (size_t depth = 1; depth <= 32; ++depth) {
     const std::string name = fmt::format("link{}.vmdk", depth);
     if (depth > 1) {
-      CreateChild(name, fmt::format("link{}.vmdk", depth - 1), kChainLayouts[depth % kLayoutCount]);
+      CreateChild(name, fmt::format("link{}.vmdk", depth - 1), layouts[depth % layouts.size()]);
       if (testing::Test::HasFatalFailure()) return;
       Scribble(name, random);
     }
@@ -116,6 +130,9 @@ TEST_F(QemuChain, ReadsChainsOfEveryDepthAsWeDo) {
     Shell(fmt::format("qemu-img compare -f vmdk -F raw {} leaf.raw", name));
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(All, QemuChainDepths, testing::ValuesIn(kChainKinds),
+                         [](const auto& tested) { return std::string(tested.param.name); });
 
 TEST_F(QemuChain, IsRefusedWhatWeHaveOpenForWriting) {
   CreateBase("base.vmdk");
