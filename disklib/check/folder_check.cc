@@ -1,12 +1,15 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
 #include "disklib/check/chain_state.h"
 #include "disklib/check/rebuild.h"
+#include "disklib/children.h"
 #include "disklib/names.h"
 #include "disklib/new_extents.h"
 
@@ -61,6 +64,18 @@ void AddAncestors(Folder& folder, std::set<std::string>& reached) {
   }
 }
 
+// Where no .vmx says which disks there are, a base and a linked clone are disks of their own.
+Task<Result<bool>> IsOwnDisk(CheckRun& run, const Folder* folder, const std::string* path,
+                             const FolderFile* file) {
+  const bool has_vmx = std::ranges::any_of(
+      folder->files, [](const auto& entry) { return !entry.second.vm_disks.empty(); });
+  if (has_vmx) co_return false;
+  if (!file->descriptor.descriptor.has_parent()) co_return true;
+  CO_TRY(const std::vector<std::string> clones,
+         co_await RegisteredChildren(run.lib().backend(), file->parent_path));
+  co_return std::ranges::find(clones, *path) != clones.end();
+}
+
 // C7. A link with registered linked clones is used from elsewhere.
 Task<Status> CheckReachable(CheckRun& run, Folder& folder) {
   if (!HasVmFiles(folder)) co_return base::Ok();
@@ -70,7 +85,8 @@ Task<Status> CheckReachable(CheckRun& run, Folder& folder) {
     if (!file.has_descriptor() || reached.contains(path)) continue;
     const std::string registry = path + ".children";
     CO_TRY(const bool has_clones, co_await Exists(run.lib().backend(), registry));
-    if (has_clones) continue;
+    CO_TRY(const bool is_own_disk, co_await IsOwnDisk(run, &folder, &path, &file));
+    if (has_clones || is_own_disk) continue;
     run.findings().BeginFile(path);
     run.findings().Add({.id = Invariant::kC7,
                         .text = "no .vmx and no .vmsd of the folder refers to the link"});

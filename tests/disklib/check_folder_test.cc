@@ -44,6 +44,19 @@ TEST(CheckFolder, FindsALinkNobodyRefersTo) {
   EXPECT_TRUE(bench.CheckAll().is_clean());
 }
 
+TEST(CheckFolder, TakesABaseAndALinkedCloneForDisksWhereThereIsNoVmx) {
+  CheckBench bench;
+  MakeVm(bench);
+  ASSERT_TRUE(bench.Run(bench.backend.Remove("vm.vmx")));
+  bench.MakeFlat("other.vmdk");
+  bench.MakeFlat("clone.vmdk", "other.vmdk");
+  bench.Store("other.vmdk.children", "clone.vmdk\n");
+  const CheckReport report = bench.CheckAll();
+  ASSERT_EQ(report.findings.size(), 1u) << TextOf(report);
+  EXPECT_EQ(report.findings.front().id, Invariant::kC7);
+  EXPECT_EQ(report.findings.front().place.file, "leaf.vmdk") << "a child that nothing names";
+}
+
 TEST(CheckFolder, FindsASnapshotWithoutItsDisk) {
   CheckBench bench;
   MakeVm(bench);

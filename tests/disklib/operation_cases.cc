@@ -84,7 +84,9 @@ void PrepareLooseLinks(SnapshotStand& stand) {
 // Grains that do not lie in the order of the disk, and one that was given up.
 void PrepareSparse(SnapshotStand& stand) {
   MakeLink(stand, "sparse.vmdk", {.layout = DiskLayout::kSeSparse});
-  for (const uint64_t number : {6, 2, 4, 0}) Write(stand, "sparse.vmdk", number);
+  for (const uint64_t number : std::initializer_list<uint64_t>{6, 2, 4, 0}) {
+    Write(stand, "sparse.vmdk", number);
+  }
   stand.Zero("sparse.vmdk", 2 * 8192, 4096);
 }
 
@@ -335,7 +337,9 @@ std::string CompareWithBoth(const World& found, const World& before, const World
   for (const auto& [name, content] : before) {
     if (found.contains(name)) continue;
     if (after.contains(name)) return fmt::format("{} is not there", name);
-    const auto has_content = [&content](const auto& entry) { return entry.second == content; };
+    const auto has_content = [&wanted = content](const auto& entry) {
+      return entry.second == wanted;
+    };
     if (std::ranges::any_of(after, has_content) && std::ranges::none_of(found, has_content)) {
       return fmt::format("{} is gone and nothing has taken its place", name);
     }
