@@ -4,6 +4,7 @@
 
 #include "disklib/linked_clone.h"
 #include "disklib/operations.h"
+#include "fs/fss/forwarding.h"
 #include "tests/disklib/support.h"
 
 namespace disklib {
@@ -54,6 +55,54 @@ TEST(CloneDisk, CopiesTheContentAndNotTheHoles) {
   const DiskInfo info = *bench.Run(bench.lib.GetInfo("b.vmdk"));
   EXPECT_TRUE(info.is_thin);
   EXPECT_LE(info.allocated_bytes, kMebi) << "holes stay holes";
+}
+
+// Counts what is asked to be copied from file to file, which these files refuse.
+class CountingFile final : public fss::ForwardingFile {
+ public:
+  CountingFile(std::unique_ptr<fss::File> below, uint64_t& count)
+      : ForwardingFile(std::move(below)), count_(count) {}
+
+  base::Task<Result<uint64_t>> CopyFrom(fss::File& source, uint64_t source_offset_bytes,
+                                        uint64_t offset_bytes, uint64_t length_bytes) override {
+    ++count_;
+    return ForwardingFile::CopyFrom(source, source_offset_bytes, offset_bytes, length_bytes);
+  }
+
+ private:
+  uint64_t& count_;
+};
+
+class CountingFiles final : public fss::ForwardingFileSystem {
+ public:
+  using ForwardingFileSystem::ForwardingFileSystem;
+
+  base::Task<Result<std::unique_ptr<fss::File>>> Open(fss::InodeNumber inode,
+                                                      fss::OpenMode mode) override {
+    CO_TRY(std::unique_ptr<fss::File> file, co_await ForwardingFileSystem::Open(inode, mode));
+    co_return std::make_unique<CountingFile>(std::move(file), count);
+  }
+
+  uint64_t count = 0;
+};
+
+TEST(CloneDisk, CopiesFromFileToFileUnlessItIsToReadAll) {
+  Bench bench;
+  const auto content = MakeSource(bench, "a.vmdk", 8 * kMebi);
+  CountingFiles counting(bench.files);
+  FileBackend backend(counting);
+  Lib lib(bench.executor, backend, bench.open_disks);
+  const auto clone = [&bench, &lib](std::string_view to, bool reads_all) {
+    const CloneOptions options{.reads_all = reads_all};
+    return bench.Run(CloneDisk(lib, "a.vmdk", lib, to, options, nullptr));
+  };
+  ASSERT_TRUE(clone("read.vmdk", true));
+  EXPECT_EQ(counting.count, 0u);
+  ASSERT_TRUE(clone("taken.vmdk", false));
+  EXPECT_GT(counting.count, 0u);
+  for (const char* name : {"read.vmdk", "taken.vmdk"}) {
+    EXPECT_TRUE(ContentOf(bench, name) == content) << name;
+  }
 }
 
 TEST(CloneDisk, HasItsOwnIdentityAndTheContentsId) {
