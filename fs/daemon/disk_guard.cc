@@ -1,5 +1,6 @@
 #include "fs/daemon/disk_guard.h"
 
+#include <string>
 #include <utility>
 
 #include "fs/base/log.h"
@@ -8,7 +9,8 @@
 namespace stratad {
 namespace {
 
-// Reports to OpenDisks when a plain file is closed.
+// Reports to OpenDisks when a plain file is closed. What was opened before the disk it belongs to
+// is not read on while that is being written.
 class GuardedFile final : public fss::ForwardingFile {
  public:
   GuardedFile(std::unique_ptr<fss::File> below, disklib::OpenDisks& open_disks, bool writes)
@@ -19,10 +21,37 @@ class GuardedFile final : public fss::ForwardingFile {
 
   ~GuardedFile() override { open_disks_.CloseFile(inode_, writes_); }
 
+  base::Task<base::Result<uint64_t>> Read(base::IoRequest request) override {
+    if (IsLive(inode_)) return Refuse(inode_);
+    return ForwardingFile::Read(request);
+  }
+
+  base::Task<base::Result<uint64_t>> CopyFrom(fss::File& source, uint64_t source_offset_bytes,
+                                              uint64_t offset_bytes,
+                                              uint64_t length_bytes) override {
+    if (IsLive(source.inode())) return Refuse(source.inode());
+    return ForwardingFile::CopyFrom(source, source_offset_bytes, offset_bytes, length_bytes);
+  }
+
  private:
+  bool IsLive(fss::InodeNumber inode) const {
+    const disklib::DiskHolder* const holder = open_disks_.HolderOf(inode);
+    return holder != nullptr && holder->writes;
+  }
+
+  // One warning a file: a copy that goes on trying is refused many times.
+  base::Task<base::Result<uint64_t>> Refuse(fss::InodeNumber inode) {
+    const std::string holder = open_disks_.HolderOf(inode)->Describe();
+    if (!std::exchange(has_warned_, true)) {
+      base::LogWarn("disks", "refused to read on in a file of an open disk: {}", holder);
+    }
+    co_return base::Error(base::Code::kBusy, holder);
+  }
+
   disklib::OpenDisks& open_disks_;
   const fss::InodeNumber inode_;
   const bool writes_;
+  bool has_warned_ = false;
 };
 
 }  // namespace

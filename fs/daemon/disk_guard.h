@@ -3,9 +3,10 @@
 // It stands between a volume and the session that shows its files. While a virtual disk is open,
 // its files are not truncated, replaced, removed or opened for writing (kBusy, naming the holder;
 // the refusal is logged). The files of a leaf that is open for writing are not opened to read
-// either: a copy of a live disk is none. Frozen links stay readable. The kernel reports a close
-// late, so a refusal is given only after a short wait. Thread rule: the volume's executor. Place in
-// the stack: a filter of the file-system switch, on top of a volume.
+// either, and what was opened before is not read on: a copy of a live disk is none. Frozen links
+// stay readable. The kernel reports a close late, so an open is refused only after a short wait.
+// Thread rule: the volume's executor. Place in the stack: a filter of the file-system switch, on
+// top of a volume.
 #pragma once
 
 #include <memory>
