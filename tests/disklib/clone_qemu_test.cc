@@ -1,53 +1,16 @@
 // An independent reader judges our clones: qemu-img compares each format with the raw content.
-#include <cstdlib>
-#include <filesystem>
+#include <algorithm>
 #include <fstream>
-#include <iterator>
-
-#include <fmt/format.h>
-#include <gtest/gtest.h>
 
 #include "disklib/clone.h"
 #include "disklib/compare.h"
-#include "disklib/file_backend.h"
-#include "fs/base/uring_executor.h"
-#include "fs/fss/posix_driver.h"
+#include "tests/disklib/qemu_support.h"
 
 namespace disklib {
 namespace {
 
-constexpr uint64_t kMebi = uint64_t{1} << 20;
-
-class CloneQemu : public testing::Test {
+class CloneQemu : public Qemu {
  protected:
-  void SetUp() override {
-    ASSERT_EQ(std::system("qemu-img --version >/dev/null"), 0) << "qemu-img is needed";
-    std::string pattern = std::filesystem::temp_directory_path() / "strata-clone.XXXXXX";
-    folder_ = mkdtemp(pattern.data());
-    fss::PosixFileSystem::Options options;
-    options.folder_path = folder_;
-    files_ = *fss::PosixFileSystem::Create(*executor_, options);
-    backend_ = std::make_unique<FileBackend>(*files_);
-    lib_ = std::make_unique<Lib>(*executor_, *backend_, open_disks_);
-  }
-
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-
-  template <typename T>
-  T Run(base::Task<T> task) {
-    return base::RunSync(*executor_, std::move(task));
-  }
-
-  void Shell(const std::string& command) {
-    const std::string line = fmt::format("cd {} && {} >out.txt 2>&1", folder_, command);
-    EXPECT_EQ(std::system(line.c_str()), 0) << command << "\n" << ReadFile("out.txt");
-  }
-
-  std::string ReadFile(const std::string& name) {
-    std::ifstream file(folder_ + "/" + name, std::ios::binary);
-    return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  }
-
   // A disk with text here and there, and "model.raw" that holds the same.
   void MakeSource(uint64_t size_bytes) {
     const NewDisk disk{.size_bytes = size_bytes, .adapter_type = "pvscsi"};
@@ -65,19 +28,13 @@ class CloneQemu : public testing::Test {
     flat.close();
     Shell("cp --sparse=always source-flat.vmdk model.raw");
   }
-
-  std::string folder_;
-  std::unique_ptr<base::UringExecutor> executor_ = *base::UringExecutor::Create();
-  std::unique_ptr<fss::PosixFileSystem> files_;
-  std::unique_ptr<FileBackend> backend_;
-  OpenDisks open_disks_;
-  std::unique_ptr<Lib> lib_;
 };
 
 TEST_F(CloneQemu, ReadsEveryFormatByteForByte) {
   MakeSource(150 * kMebi + 512);
-  for (const char* format : {"thin", "zeroedthick", "eagerzeroedthick", "monolithicFlat",
-                             "twoGbMaxExtentFlat", "seSparse", "streamOptimized"}) {
+  for (const char* format :
+       {"thin", "zeroedthick", "eagerzeroedthick", "monolithicFlat", "twoGbMaxExtentFlat",
+        "vmfsSparse", "seSparse", "monolithicSparse", "2gbsparse", "streamOptimized"}) {
     SCOPED_TRACE(format);
     CloneOptions options;
     ASSERT_TRUE(ParseCloneFormat(format, options));
