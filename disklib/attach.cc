@@ -85,10 +85,12 @@ Task<Status> CheckPlace(Lib& lib, const LoadedDescriptor* link, std::string_view
 // parent's disk, which its folder shows.
 Task<Result<bool>> NeedsEntry(Lib& lib, const LoadedDescriptor* link,
                               std::string_view parent_path) {
+  // Nothing is written on another datastore.
+  if (!VolumeOf(parent_path).empty()) co_return false;
   const std::string_view folder = FolderOf(link->path);
   if (FolderOf(parent_path) != folder || !link->descriptor.has_parent()) co_return true;
   const Result<std::string> old_parent =
-      ResolveName(folder, link->descriptor.parent_file_name_hint);
+      ResolvePath(lib.backend(), folder, link->descriptor.parent_file_name_hint);
   if (!old_parent) co_return false;
   CO_TRY(const std::vector<std::string> children,
          co_await RegisteredChildren(lib.backend(), *old_parent));
@@ -97,8 +99,8 @@ Task<Result<bool>> NeedsEntry(Lib& lib, const LoadedDescriptor* link,
 
 Task<Status> LeaveParent(Lib& lib, const LoadedDescriptor* link, std::string_view kept_path) {
   if (!link->descriptor.has_parent()) co_return base::Ok();
-  const Result<std::string> parent = ParentPathOf(link->descriptor, link->path);
-  if (!parent || *parent == kept_path) co_return base::Ok();
+  const Result<std::string> parent = ParentPathOf(lib.backend(), link->descriptor, link->path);
+  if (!parent || *parent == kept_path || !VolumeOf(*parent).empty()) co_return base::Ok();
   CO_TRY_STATUS(co_await UnregisterChild(lib.backend(), *parent, link->path));
   co_return base::Ok();
 }
@@ -171,7 +173,9 @@ Task<Status> Detach(Lib& lib, Chain& chain, Progress* progress) {
   edit.RemoveHeader("parentFileNameHint");
   CO_TRY(const std::string text, edit.Finish());
   CO_TRY_STATUS(co_await chain.StoreDescriptor(text));
-  CO_TRY_STATUS(co_await UnregisterChild(lib.backend(), parent_path, chain.name()));
+  if (VolumeOf(parent_path).empty()) {
+    CO_TRY_STATUS(co_await UnregisterChild(lib.backend(), parent_path, chain.name()));
+  }
   base::LogInfo("disklib", "detached disk={} parent={}", chain.name(), parent_path);
   co_return base::Ok();
 }

@@ -60,7 +60,7 @@ Task<bool> IsLiving(ObjectBackend& backend, std::string_view parent_path, std::s
   const Result<Descriptor> child = ParseDescriptor(read->text);
   if (!child) co_return child.error().code() != Code::kNotRecognized;
   if (!child->has_parent()) co_return false;
-  const Result<std::string> named = ParentPathOf(*child, child_path);
+  const Result<std::string> named = ParentPathOf(backend, *child, child_path);
   co_return named&&* named == parent_path;
 }
 

@@ -244,10 +244,21 @@ Task<Status> Reload(Lib& lib, VmState& vm) {
   co_return base::Ok();
 }
 
+// Nothing is ever written to a parent on another datastore: it was taken into use in place.
+Status CheckParentIsHere(const CommitPair& pair) {
+  const std::string_view volume = VolumeOf(pair.parent_path);
+  if (volume.empty()) return base::Ok();
+  return Error(Code::kUnsupported,
+               fmt::format("commit {0} into {1}: it lies on another datastore ({2}) and is only "
+                           "read; to be rid of it, clone the disk: strata disk clone {0} NEW.vmdk",
+                           pair.child_path, pair.parent_path, volume));
+}
+
 }  // namespace
 
 Task<Status> CheckCommit(Lib& lib, VmState& vm, std::string_view child_path) {
   CO_TRY(const CommitPair pair, PairOf(vm, child_path));
+  CO_TRY_STATUS(CheckParentIsHere(pair));
   for (const TreeLink* const sibling : vm.tree.ChildrenOf(pair.parent_path)) {
     if (sibling->path == child_path) continue;
     const std::vector<const Snapshot*> owners = vm.SnapshotsOf(sibling->path);

@@ -50,7 +50,7 @@ Task<Status> ReadTree(Lib& lib, std::string_view folder, LinkTree& tree) {
                   .parent_path = {},
                   .descriptor = loaded->descriptor};
     if (link.descriptor.has_parent()) {
-      const Result<std::string> parent = ParentPathOf(link.descriptor, link.path);
+      const Result<std::string> parent = ParentPathOf(lib.backend(), link.descriptor, link.path);
       if (parent) link.parent_path = *parent;
     }
     tree.Add(std::move(link));

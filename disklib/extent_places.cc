@@ -24,11 +24,12 @@ bool NamesDeviceNode(const ExtentLine& extent) {
   return extent.type == ExtentType::kFlat && extent.file_name.starts_with("/dev/");
 }
 
-Result<std::string> ParentPathOf(const Descriptor& descriptor, std::string_view path) {
+Result<std::string> ParentPathOf(ObjectBackend& backend, const Descriptor& descriptor,
+                                 std::string_view path) {
   // The hint changes together with the mark, when the descriptor stands in its new folder.
   const std::optional<RenameMark> mark = FindRenameMark(descriptor, path);
   const std::string_view named_in = mark ? std::string_view(mark->from) : path;
-  return ResolveName(FolderOf(named_in), descriptor.parent_file_name_hint);
+  return ResolvePath(backend, FolderOf(named_in), descriptor.parent_file_name_hint);
 }
 
 Result<std::vector<ExtentPlace>> PlanRename(const Descriptor& descriptor,

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "disklib/descriptor.h"
+#include "disklib/object_backend.h"
 #include "fs/base/result.h"
 
 namespace disklib {
@@ -28,8 +29,10 @@ struct RenameMark {
 // The mark in the descriptor at `path`, if it is this descriptor's: copies carry it in vain.
 std::optional<RenameMark> FindRenameMark(const Descriptor& descriptor, std::string_view path);
 
-// The parent that the hint of the descriptor at `path` means. Errors: those of ResolveName.
-base::Result<std::string> ParentPathOf(const Descriptor& descriptor, std::string_view path);
+// The parent that the hint of the descriptor at `path` means, a plain path of `backend`. Errors:
+// those of ResolveName.
+base::Result<std::string> ParentPathOf(ObjectBackend& backend, const Descriptor& descriptor,
+                                       std::string_view path);
 
 struct ExtentPlace {
   std::string path;         // empty for ZERO and device nodes

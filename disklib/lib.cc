@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <utility>
 
 #include <fmt/format.h>
@@ -66,10 +67,10 @@ class NameCollector : public ObjectSink {
 };
 
 // What another descriptor of the folder has to do with a disk; empty if nothing.
-std::string RelationTo(const LoadedDescriptor& disk, std::string_view other_path,
-                       const Descriptor& other) {
+std::string RelationTo(ObjectBackend& backend, const LoadedDescriptor& disk,
+                       std::string_view other_path, const Descriptor& other) {
   if (other.has_parent()) {
-    const Result<std::string> parent = ParentPathOf(other, other_path);
+    const Result<std::string> parent = ParentPathOf(backend, other, other_path);
     if (parent && *parent == disk.path) return "is its child";
   }
   const Result<std::vector<ExtentPlace>> places = PlacesOfExtents(other, other_path);
@@ -185,7 +186,7 @@ Status Lib::CheckKind(const Descriptor& descriptor, std::string_view path) {
 
 Task<Result<LoadedDescriptor>> Lib::Load(std::string_view path, bool need_extents) {
   LoadedDescriptor loaded;
-  CO_TRY(loaded.path, ResolveName("", path));
+  CO_TRY(loaded.path, ResolvePath(backend_, "", path));
   CO_TRY(const std::unique_ptr<Object> object,
          co_await backend_.Open(loaded.path, fss::OpenMode::kRead));
   loaded.info.id = object->inode();
@@ -207,6 +208,13 @@ Task<Result<LoadedDescriptor>> Lib::Load(std::string_view path, bool need_extent
 
 Task<Status> Lib::FindExtents(LoadedDescriptor& loaded, bool need_extents) {
   CO_TRY(loaded.places, PlacesOfExtents(loaded.descriptor, loaded.path));
+  for (ExtentPlace& place : loaded.places) {
+    place.path = backend_.PlainPath(place.path);
+    if (VolumeOf(place.path) == VolumeOf(loaded.path) || place.path.empty()) continue;
+    co_return Error(
+        Code::kUnsupported,
+        fmt::format("open {}: its extent {} is on another datastore", loaded.path, place.path));
+  }
   loaded.found_paths.resize(loaded.places.size());
   loaded.extent_infos.resize(loaded.places.size());
   for (size_t i = 0; i < loaded.places.size(); ++i) {
@@ -241,11 +249,12 @@ Task<Status> Lib::FindExtent(LoadedDescriptor& loaded, size_t index, bool need_e
 }
 
 // What OpenDisks checks by number, in words for people.
-Status Lib::CheckNoPlainWriter(const LoadedDescriptor& loaded) const {
+Status Lib::CheckNoPlainWriter(const LoadedDescriptor& loaded) {
+  const OpenDisks& open_disks = OpenDisksOf(loaded.path);
   std::string written;
-  if (open_disks_.IsPlainlyWritten(loaded.info.id)) written = loaded.path;
+  if (open_disks.IsPlainlyWritten(loaded.info.id)) written = loaded.path;
   for (size_t i = 0; i < loaded.extent_infos.size(); ++i) {
-    if (open_disks_.IsPlainlyWritten(loaded.extent_infos[i].id)) written = loaded.found_paths[i];
+    if (open_disks.IsPlainlyWritten(loaded.extent_infos[i].id)) written = loaded.found_paths[i];
   }
   if (written.empty()) return base::Ok();
   return Error(Code::kBusy, fmt::format("open {}: {} is open for writing as a plain file",
@@ -254,21 +263,32 @@ Status Lib::CheckNoPlainWriter(const LoadedDescriptor& loaded) const {
 
 Result<OpenDisks::Claim> Lib::ClaimDisk(const LoadedDescriptor& loaded, OpenOptions options) {
   TRY_STATUS(CheckNoPlainWriter(loaded));
-  return open_disks_.ClaimFiles(
-      loaded.object_ids(),
-      {.disk = loaded.path, .user = std::string(options.user), .writes = options.writable});
+  return OpenDisksOf(loaded.path)
+      .ClaimFiles(
+          loaded.object_ids(),
+          {.disk = loaded.path, .user = std::string(options.user), .writes = options.writable});
 }
 
 Result<OpenDisks::Claim> Lib::ClaimParents(std::span<const LoadedDescriptor> parents,
                                            std::string_view disk, std::string_view user) {
-  std::vector<uint64_t> ids;
+  const DiskHolder holder{.disk = std::string(disk), .user = std::string(user), .is_parent = true};
+  std::map<OpenDisks*, std::vector<uint64_t>> ids;
   for (const LoadedDescriptor& parent : parents) {
     TRY_STATUS(CheckNoPlainWriter(parent));
+    std::vector<uint64_t>& known = ids[&OpenDisksOf(parent.path)];
     const std::vector<uint64_t> own = parent.object_ids();
-    ids.insert(ids.end(), own.begin(), own.end());
+    known.insert(known.end(), own.begin(), own.end());
   }
-  return open_disks_.ClaimFiles(
-      ids, {.disk = std::string(disk), .user = std::string(user), .is_parent = true});
+  TRY(OpenDisks::Claim claim, open_disks_.ClaimFiles(ids[&open_disks_], holder));
+  for (const auto& [open_disks, files] : ids) {
+    if (open_disks == &open_disks_) continue;
+    DiskHolder guest = holder;
+    guest.disk = backend_.PathForOthers(disk);
+    guest.is_elsewhere = true;
+    TRY(OpenDisks::Claim elsewhere, open_disks->ClaimFiles(files, guest));
+    claim.Keep(std::move(elsewhere));
+  }
+  return claim;
 }
 
 Task<Status> Lib::CheckAlone(LoadedDescriptor& loaded, std::string_view verb,
@@ -290,7 +310,7 @@ Task<Status> Lib::CheckAlone(LoadedDescriptor& loaded, std::string_view verb,
     if (!read) continue;
     const Result<Descriptor> descriptor = ParseDescriptorText(*read, other);
     if (!descriptor) continue;
-    const std::string relation = RelationTo(loaded, other, *descriptor);
+    const std::string relation = RelationTo(backend_, loaded, other, *descriptor);
     if (relation.empty()) continue;
     co_return Error(Code::kUnsupported,
                     fmt::format("{} {}: {} {}", verb, loaded.path, other, relation));
@@ -317,7 +337,7 @@ Task<Result<DiskInfo>> Lib::GetInfo(std::string_view path) {
     info.modified_us = std::max(info.modified_us, loaded.extent_infos[i].modified_us);
   }
   for (const uint64_t id : loaded.object_ids()) {
-    const DiskHolder* const holder = open_disks_.HolderOf(id);
+    const DiskHolder* const holder = OpenDisksOf(loaded.path).HolderOf(id);
     if (holder != nullptr && (info.holder.empty() || holder->writes)) {
       info.holder = holder->Describe();
     }

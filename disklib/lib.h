@@ -22,6 +22,7 @@
 #include "disklib/extent_places.h"
 #include "disklib/object_backend.h"
 #include "disklib/open_disks.h"
+#include "disklib/volumes.h"
 #include "disklib/window_map.h"
 #include "fs/base/executor.h"
 #include "fs/base/result.h"
@@ -60,16 +61,21 @@ struct LoadedDescriptor {
 
 class Lib {
  public:
-  // All outlive the Lib. Its chains share `map_bytes_max` of memory for what is known of places.
+  // All outlive the Lib. `volumes` are the datastores on which parents may lie; null: only this
+  // one. Its chains share `map_bytes_max` of memory for what is known of places.
   Lib(base::Executor& executor, ObjectBackend& backend, OpenDisks& open_disks,
-      uint64_t map_bytes_max = kWindowBudgetBytes)
-      : executor_(executor), backend_(backend), open_disks_(open_disks), windows_(map_bytes_max) {}
+      Volumes* volumes = nullptr, uint64_t map_bytes_max = kWindowBudgetBytes)
+      : executor_(executor),
+        backend_(backend, volumes),
+        open_disks_(open_disks),
+        windows_(map_bytes_max) {}
 
   Lib(const Lib&) = delete;
   Lib& operator=(const Lib&) = delete;
 
   base::Executor& executor() { return executor_; }
 
+  // This file system, and to read also the others.
   ObjectBackend& backend() { return backend_; }
 
   // From now on, disks on whole devices can be opened; outlives the Lib. Without, they are refused.
@@ -80,12 +86,19 @@ class Lib {
 
   OpenDisks& open_disks() { return open_disks_; }
 
+  // Those of the file system that a plain path is on.
+  OpenDisks& OpenDisksOf(std::string_view path) {
+    OpenDisks* const elsewhere = backend_.OpenDisksElsewhere(path);
+    return elsewhere == nullptr ? open_disks_ : *elsewhere;
+  }
+
   // What the maps of all open chains take, for status.
   const WindowBudget& windows() const { return windows_; }
 
   // Opens the disk whose descriptor stands at `path` (from the root: "vm/vm.vmdk"), with all its
   // links. The content id changes with the first write, not here.
-  // Errors: kNotFound (descriptor, parent or extent), kNotRecognized, kParseError, kCorrupt (an
+  // Errors: kNotFound (descriptor, parent or extent; a parent's datastore, by its UUID),
+  // kNotRecognized, kParseError, kCorrupt (an
   // extent shorter than its line; a parent whose content id is not the one the child was made
   // over; a parent's id without its name or the other way round), kLoop (a link is its own
   // ancestor), kTooManyLinks (more than 32), kUnsupported (devices, encryption, a child when
@@ -116,7 +129,7 @@ class Lib {
   // Appends the parents of the last link, each behind its child, the base last. Errors: as Open.
   base::Task<base::Status> LoadParents(std::vector<LoadedDescriptor>& links);
 
-  // Claims the files of frozen links for the disk that stands on them.
+  // Claims the files of frozen links, on whichever datastore, for the disk that stands on them.
   base::Result<OpenDisks::Claim> ClaimParents(std::span<const LoadedDescriptor> parents,
                                               std::string_view disk, std::string_view user);
 
@@ -148,7 +161,7 @@ class Lib {
   base::Result<PathHold> HoldPath(std::string_view path);
 
  private:
-  base::Status CheckNoPlainWriter(const LoadedDescriptor& loaded) const;
+  base::Status CheckNoPlainWriter(const LoadedDescriptor& loaded);
   base::Task<base::Status> FindExtents(LoadedDescriptor& loaded, bool need_extents);
   base::Task<base::Status> FindExtent(LoadedDescriptor& loaded, size_t index, bool need_extents);
   base::Status CheckDevices(const LoadedDescriptor& loaded) const;
@@ -166,7 +179,7 @@ class Lib {
                                      std::vector<std::unique_ptr<Link>>& links);
 
   base::Executor& executor_;
-  ObjectBackend& backend_;
+  VolumesBackend backend_;
   OpenDisks& open_disks_;
   DeviceOpener* devices_ = nullptr;
   WindowBudget windows_;

@@ -55,28 +55,8 @@ std::string WithEnding(std::string_view path, std::string_view ending) {
   return JoinPath(FolderOf(path), fmt::format("disk-{:08x}{}", base::Crc32c(bytes), ending));
 }
 
-}  // namespace
-
-std::string_view FolderOf(std::string_view path) {
-  const size_t slash = path.rfind('/');
-  return slash == std::string_view::npos ? std::string_view() : path.substr(0, slash);
-}
-
-std::string_view NameOf(std::string_view path) {
-  const size_t slash = path.rfind('/');
-  return slash == std::string_view::npos ? path : path.substr(slash + 1);
-}
-
-std::string JoinPath(std::string_view folder, std::string_view name) {
-  return folder.empty() ? std::string(name) : fmt::format("{}/{}", folder, name);
-}
-
-Result<std::string> ResolveName(std::string_view folder, std::string_view name) {
-  if (name.empty()) return NameError(Code::kNameInvalid, name, "is empty");
-  if (name.front() == '/') return NameError(Code::kNameInvalid, name, "is absolute");
-  if (name.find('\0') != std::string_view::npos || name.find('\\') != std::string_view::npos) {
-    return NameError(Code::kNameInvalid, name, "has a NUL or a backslash");
-  }
+// The same inside one datastore.
+Result<std::string> ResolveInside(std::string_view folder, std::string_view name) {
   const std::string joined = JoinPath(folder, name);
   if (joined.size() > kPathBytesMax) return NameError(Code::kNameTooLong, name, "is too long");
   std::vector<std::string_view> parts;
@@ -99,7 +79,59 @@ Result<std::string> ResolveName(std::string_view folder, std::string_view name) 
   return fmt::format("{}", fmt::join(parts, "/"));
 }
 
+}  // namespace
+
+std::string_view FolderOf(std::string_view path) {
+  const size_t slash = path.rfind('/');
+  return slash == std::string_view::npos ? std::string_view() : path.substr(0, slash);
+}
+
+std::string_view NameOf(std::string_view path) {
+  const size_t slash = path.rfind('/');
+  return slash == std::string_view::npos ? path : path.substr(slash + 1);
+}
+
+std::string JoinPath(std::string_view folder, std::string_view name) {
+  return folder.empty() ? std::string(name) : fmt::format("{}/{}", folder, name);
+}
+
+std::optional<VolumePath> SplitVolumePath(std::string_view path) {
+  if (!path.starts_with(kVolumesPrefix)) return std::nullopt;
+  path.remove_prefix(kVolumesPrefix.size());
+  const std::string_view volume = path.substr(0, path.find('/'));
+  path.remove_prefix(std::min(volume.size() + 1, path.size()));
+  return VolumePath{.volume = volume, .path = path};
+}
+
+std::string_view VolumeOf(std::string_view path) {
+  const std::optional<VolumePath> place = SplitVolumePath(path);
+  return place ? place->volume : std::string_view();
+}
+
+std::string JoinVolumePath(VolumePath place) {
+  std::string path = fmt::format("{}{}", kVolumesPrefix, place.volume);
+  return place.path.empty() ? path : JoinPath(path, place.path);
+}
+
+Result<std::string> ResolveName(std::string_view folder, std::string_view name) {
+  if (name.empty()) return NameError(Code::kNameInvalid, name, "is empty");
+  if (name.find('\0') != std::string_view::npos || name.find('\\') != std::string_view::npos) {
+    return NameError(Code::kNameInvalid, name, "has a NUL or a backslash");
+  }
+  const bool is_absolute = name.front() == '/';
+  std::optional<VolumePath> place = SplitVolumePath(is_absolute ? name : folder);
+  if (is_absolute && !place) return NameError(Code::kNameInvalid, name, "is absolute");
+  if (!place) return ResolveInside(folder, name);
+  if (place->volume.empty() || place->volume == "." || place->volume == "..") {
+    return NameError(Code::kNameInvalid, name, "names no datastore");
+  }
+  TRY(const std::string inside,
+      is_absolute ? ResolveInside("", place->path) : ResolveInside(place->path, name));
+  place->path = inside;
+  return JoinVolumePath(*place);
+}
 std::string RelativeName(std::string_view folder, std::string_view path) {
+  if (SplitVolumePath(path)) return std::string(path);
   const std::string_view own_folder = FolderOf(path);
   const bool is_below = folder.empty() || own_folder == folder ||
                         (own_folder.starts_with(folder) && own_folder[folder.size()] == '/');
@@ -111,6 +143,9 @@ Status CheckDiskPath(std::string_view path) {
   TRY(const std::string normalised, ResolveName("", path));
   const std::string_view name = NameOf(normalised);
   if (normalised != path) return NameError(Code::kNameInvalid, path, "is not in its plain form");
+  if (SplitVolumePath(path)) {
+    return NameError(Code::kNotPermitted, path, "lies on another datastore");
+  }
   if (StemOf(name).empty() || !name.ends_with(kDescriptorSuffix)) {
     return NameError(Code::kNameInvalid, path, "a disk's name ends in .vmdk");
   }

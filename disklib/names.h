@@ -2,11 +2,13 @@
 // descriptor may use. Pure functions on paths.
 //
 // Paths here are relative to the root of one datastore: "vm/vm.vmdk", no leading '/', no ".", no
-// "..". Nothing is ever classified by its name (disklib/FORMAT.md, "File names"): names are derived
-// for new files, and followed when a disk is renamed. Thread rule: pure.
+// ".."; only a path on another datastore begins with "/vmfs/volumes/" and that one's UUID. Nothing
+// is ever classified by its name (disklib/FORMAT.md, "File names"): names are derived for new
+// files, and followed when a disk is renamed. Thread rule: pure.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -27,18 +29,39 @@ std::string_view NameOf(std::string_view path);
 // "vm" + "a.vmdk" -> "vm/a.vmdk"; the root folder is "".
 std::string JoinPath(std::string_view folder, std::string_view name);
 
+// Where ESX shows its datastores, and where a descriptor that names another one leads.
+inline constexpr std::string_view kVolumesPrefix = "/vmfs/volumes/";
+
+// A path on a datastore that is named: "/vmfs/volumes/UUID/vm/vm.vmdk" taken apart.
+struct VolumePath {
+  std::string_view volume;  // a UUID; in what others wrote also a label
+  std::string_view path;    // from that datastore's root; "" is the root itself
+};
+
+// Nothing for a path that stays on its own datastore. Views into `path`.
+std::optional<VolumePath> SplitVolumePath(std::string_view path);
+
+// The datastore that a path names; empty: its own.
+std::string_view VolumeOf(std::string_view path);
+
+// {"UUID", "vm/vm.vmdk"} -> "/vmfs/volumes/UUID/vm/vm.vmdk".
+std::string JoinVolumePath(VolumePath place);
+
 // The path that a name found in a descriptor means, seen from the descriptor's folder.
-// ".." is followed while it stays inside the datastore. Errors: kNameInvalid (empty, absolute,
-// a NUL or backslash inside, ends in a folder), kNotPermitted (leaves the datastore),
-// kNameTooLong.
+// ".." is followed while it stays inside the datastore. "/vmfs/volumes/NAME/…" leads to a datastore
+// that is mounted, if there is one of that name (`volumes.h`); no other absolute name leads
+// anywhere. Errors: kNameInvalid (empty, absolute, a NUL or backslash inside, ends in a folder),
+// kNotPermitted (leaves the datastore), kNameTooLong.
 base::Result<std::string> ResolveName(std::string_view folder, std::string_view name);
 
-// The name by which a descriptor in `folder` calls `path`, both of one datastore: "vm.vmdk" in the
-// same folder, else "../base/base.vmdk". ResolveName(folder, …) leads back.
+// The name by which a descriptor in `folder` calls `path`: "vm.vmdk" in the same folder, else
+// "../base/base.vmdk"; a path on another datastore is its own name. ResolveName(folder, …) leads
+// back.
 std::string RelativeName(std::string_view folder, std::string_view path);
 
-// Whether `path` may name a new disk: normalised, ends in ".vmdk" with something before it, and the
-// names derived from it fit in 127 bytes. Errors: kNameInvalid, kNameTooLong, kNotPermitted.
+// Whether `path` may name a new disk: normalised, on no other datastore, ends in ".vmdk" with
+// something before it, and the names derived from it fit in 127 bytes. Errors: kNameInvalid,
+// kNameTooLong, kNotPermitted.
 base::Status CheckDiskPath(std::string_view path);
 
 // The extent names a disk called `descriptor_name` has: "vm-flat.vmdk"; "vm-f001.vmdk" counts

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "disklib/names.h"
+
 namespace disklib {
 
 using base::Code;
@@ -11,6 +13,12 @@ using base::IoVec;
 using base::Result;
 using base::Status;
 using base::Task;
+
+Result<std::string> ResolvePath(ObjectBackend& backend, std::string_view folder,
+                                std::string_view name) {
+  TRY(const std::string path, ResolveName(folder, name));
+  return backend.PlainPath(path);
+}
 
 Task<Status> ObjectBackend::Replace(std::string_view from, std::string_view to) {
   co_return Error(Code::kUnsupported,

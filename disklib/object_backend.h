@@ -59,6 +59,10 @@ class ObjectBackend {
 
   virtual bool read_only() const = 0;
 
+  // The one form of a path that ResolveName gave: on this datastore it names none, on another one
+  // it names that by its UUID. What is known of neither stays as it is.
+  virtual std::string PlainPath(std::string_view path) { return std::string(path); }
+
   // Makes an empty object. Errors: kExists, kNotFound (the folder), kNoSpace, kReadOnly, kIo.
   virtual base::Task<base::Result<ObjectInfo>> Create(std::string_view path) = 0;
 
@@ -124,6 +128,11 @@ class ObjectBackend {
   // Makes names durable: every Create, Remove and Rename that was answered.
   virtual base::Task<base::Status> SyncNames() = 0;
 };
+
+// The plain path that a name found in a descriptor means, seen from the descriptor's folder.
+// Errors: those of ResolveName (`names.h`).
+base::Result<std::string> ResolvePath(ObjectBackend& backend, std::string_view folder,
+                                      std::string_view name);
 
 // Reads a whole object of at most `bytes_max`. Errors: kTooLarge, and as Open and Read.
 base::Task<base::Result<std::string>> ReadObject(ObjectBackend& backend, std::string_view path,

@@ -48,7 +48,7 @@ Status CheckContentIds(const LoadedDescriptor& child, const LoadedDescriptor& pa
 
 Status CheckPlace(std::span<const LoadedDescriptor> links, const LoadedDescriptor& parent) {
   for (const LoadedDescriptor& link : links) {
-    if (link.info.id != parent.info.id) continue;
+    if (link.info.id != parent.info.id || VolumeOf(link.path) != VolumeOf(parent.path)) continue;
     return Error(Code::kLoop,
                  fmt::format("open {}: {} is its own ancestor", links.front().path, parent.path));
   }
@@ -95,7 +95,7 @@ Task<Status> Lib::LoadParents(std::vector<LoadedDescriptor>& links) {
     const LoadedDescriptor& child = links.back();
     CO_TRY_STATUS(CheckParentKeys(child.descriptor, child.path));
     if (!child.descriptor.has_parent()) co_return base::Ok();
-    Result<std::string> path = ParentPathOf(child.descriptor, child.path);
+    Result<std::string> path = ParentPathOf(backend_, child.descriptor, child.path);
     if (!path) co_return path.error().Within(fmt::format("open {}: parent", child.path));
     Result<LoadedDescriptor> parent = co_await Load(*path, /*need_extents=*/false);
     if (!parent) co_return parent.error().Within(fmt::format("open {}: parent", child.path));

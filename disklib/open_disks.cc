@@ -28,11 +28,13 @@ OpenDisks::Claim& OpenDisks::Claim::operator=(Claim&& other) noexcept {
     Release();
     disks_ = other.disks_;
     holder_ = std::move(other.holder_);
+    elsewhere_ = std::move(other.elsewhere_);
   }
   return *this;
 }
 
 void OpenDisks::Claim::Release() {
+  elsewhere_.clear();
   if (holder_ == nullptr) return;
   disks_->ReleaseAll(holder_.get());
   if (holder_->is_closing) --disks_->closing_count_;
@@ -66,6 +68,8 @@ void OpenDisks::Claim::TakeOver(Claim&& other) {
     if (holder == other.holder_.get()) holder = holder_.get();
   }
   other.holder_.reset();
+  for (Claim& claim : other.elsewhere_) elsewhere_.push_back(std::move(claim));
+  other.elsewhere_.clear();
 }
 
 Status OpenDisks::Claim::Add(fss::InodeNumber inode) {
@@ -142,7 +146,8 @@ std::vector<DiskHolder> OpenDisks::List() const {
   std::set<const DiskHolder*> seen;
   std::vector<DiskHolder> disks;
   for (const auto& [inode, holder] : holders_) {
-    if (!holder->is_parent && seen.insert(holder).second) disks.push_back(*holder);
+    const bool is_listed = !holder->is_parent || holder->is_elsewhere;
+    if (is_listed && seen.insert(holder).second) disks.push_back(*holder);
   }
   return disks;
 }

@@ -28,6 +28,7 @@ struct DiskHolder {
   bool writes = false;
   bool is_closing = false;  // its last user has closed it; it goes within moments
   bool is_parent = false;   // holds files of links below the leaf: frozen, readable by everybody
+  bool is_elsewhere = false;  // the disk itself is on another file system
 
   // "disk vm/vm.vmdk is open for writing (devices/vdisks)"; of a parent's files: "disk
   // vm/vm-000001.vmdk stands on it (devices/vdisks)"
@@ -46,7 +47,10 @@ class OpenDisks {
    public:
     Claim() = default;
 
-    Claim(Claim&& other) noexcept : disks_(other.disks_), holder_(std::move(other.holder_)) {}
+    Claim(Claim&& other) noexcept
+        : disks_(other.disks_),
+          holder_(std::move(other.holder_)),
+          elsewhere_(std::move(other.elsewhere_)) {}
 
     Claim& operator=(Claim&& other) noexcept;
 
@@ -70,6 +74,9 @@ class OpenDisks {
     // one may have been writing.
     void TakeOver(Claim&& other);
 
+    // Keeps a claim on files of another file system, to be let go of together with this one.
+    void Keep(Claim elsewhere) { elsewhere_.push_back(std::move(elsewhere)); }
+
     // Adds a file to the claim: a new extent. Errors: kBusy.
     base::Status Add(fss::InodeNumber inode);
 
@@ -84,6 +91,7 @@ class OpenDisks {
 
     OpenDisks* disks_ = nullptr;
     std::unique_ptr<DiskHolder> holder_;  // stable address: the table points here
+    std::vector<Claim> elsewhere_;
   };
 
   // Claims the files of a disk. Many disks may read one file; a disk that writes has it alone.
@@ -108,7 +116,10 @@ class OpenDisks {
   // Whether a disk is being closed.
   bool has_closing() const { return closing_count_ > 0; }
 
-  // Every disk that is open, once each, for listings: the claims of leaves.
+  bool empty() const { return holders_.empty(); }
+
+  // Every disk that is open, once each, for listings: the claims of leaves, and of disks elsewhere
+  // that have parents here.
   std::vector<DiskHolder> List() const;
 
  private:

@@ -67,8 +67,9 @@ Task<Status> RemoveParts(Lib& lib, LoadedDescriptor& loaded, std::string_view pa
 // link of its parent's disk.
 Task<Status> LeaveParent(Lib& lib, LoadedDescriptor& loaded, std::string_view path) {
   if (!loaded.descriptor.has_parent()) co_return base::Ok();
-  const Result<std::string> parent = ParentPathOf(loaded.descriptor, path);
-  if (!parent) co_return base::Ok();  // it stood on nothing of this datastore
+  const Result<std::string> parent = ParentPathOf(lib.backend(), loaded.descriptor, path);
+  // It stood on nothing of this datastore.
+  if (!parent || !VolumeOf(*parent).empty()) co_return base::Ok();
   CO_TRY_STATUS(co_await UnregisterChild(lib.backend(), *parent, path));
   co_return base::Ok();
 }

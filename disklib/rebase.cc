@@ -299,8 +299,8 @@ Task<Result<bool>> MoveByProof(Lib& lib, Rebase& rebase, RebaseOptions options,
 Task<Result<RebaseResult>> RebaseLink(Lib& lib, std::string_view path, RebaseOptions options,
                                       Progress* progress) {
   Rebase rebase;
-  CO_TRY(rebase.path, ResolveName("", path));
-  CO_TRY(rebase.new_parent_path, ResolveName("", options.new_parent));
+  CO_TRY(rebase.path, ResolvePath(lib.backend(), "", path));
+  CO_TRY(rebase.new_parent_path, ResolvePath(lib.backend(), "", options.new_parent));
   CO_TRY(const Lib::PathHold hold, lib.HoldPath(rebase.path));
   CO_TRY(const LoadedDescriptor parent,
          co_await lib.Load(rebase.new_parent_path, /*need_extents=*/true));

@@ -48,8 +48,8 @@ Task<Status> CheckTargetsFree(Lib& lib, LoadedDescriptor& loaded, RenameMark& ma
 Task<Result<std::string>> CloneParentOf(Lib& lib, const LoadedDescriptor* loaded,
                                         RenameMark& mark) {
   if (!loaded->descriptor.has_parent()) co_return std::string();
-  const Result<std::string> parent = ParentPathOf(loaded->descriptor, loaded->path);
-  if (!parent) co_return std::string();
+  const Result<std::string> parent = ParentPathOf(lib.backend(), loaded->descriptor, loaded->path);
+  if (!parent || !VolumeOf(*parent).empty()) co_return std::string();
   CO_TRY(const std::vector<std::string> clones,
          co_await RegisteredChildren(lib.backend(), *parent));
   const bool is_clone = std::any_of(clones.begin(), clones.end(), [&](const std::string& clone) {
@@ -131,7 +131,8 @@ Task<Status> MoveFiles(Lib& lib, RenameMark& mark) {
 }
 
 // The descriptor's text under its new name: new extent names, no mark.
-Result<std::string> RenamedText(const LoadedDescriptor& loaded, const RenameMark& mark) {
+Result<std::string> RenamedText(ObjectBackend& backend, const LoadedDescriptor& loaded,
+                                const RenameMark& mark) {
   std::vector<ExtentLine> extents = loaded.descriptor.extents;
   for (ExtentLine& extent : extents) {
     extent.file_name = RenamedExtentName(extent.file_name, NameOf(mark.from), NameOf(mark.to));
@@ -144,7 +145,7 @@ Result<std::string> RenamedText(const LoadedDescriptor& loaded, const RenameMark
   // The tracking file stays where it is; its name is relative to the folder, as the parent's is.
   edit.EndChangeTracking();
   if (loaded.descriptor.has_parent()) {
-    TRY(const std::string parent_path, ParentPathOf(loaded.descriptor, mark.to));
+    TRY(const std::string parent_path, ParentPathOf(backend, loaded.descriptor, mark.to));
     edit.SetParent(RelativeName(FolderOf(mark.to), parent_path),
                    loaded.descriptor.parent_content_id);
   }
@@ -161,7 +162,7 @@ Task<Status> FinishRename(Lib& lib, RenameMark& mark) {
   const OpenOptions options{.writable = true, .user = "strata disk rename"};
   CO_TRY(OpenDisks::Claim claim, lib.ClaimDisk(loaded, options));
   CO_TRY_STATUS(co_await MoveMentions(lib, &loaded, mark));
-  CO_TRY(const std::string text, RenamedText(loaded, mark));
+  CO_TRY(const std::string text, RenamedText(lib.backend(), loaded, mark));
   CO_TRY_STATUS(co_await ReplaceDescriptor(lib.backend(), mark.to, text));
   co_return base::Ok();
 }

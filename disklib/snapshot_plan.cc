@@ -135,7 +135,7 @@ std::vector<IntentRemoval> RemovalsOf(const std::vector<PlannedLink>& links) {
 
 Task<Result<IntentRemoval>> PlanRemoval(Lib& lib, std::string_view path) {
   CO_TRY(const LoadedDescriptor loaded, co_await lib.Load(path, /*need_extents=*/false));
-  CO_TRY(const std::string parent_path, ParentPathOf(loaded.descriptor, path));
+  CO_TRY(const std::string parent_path, ParentPathOf(lib.backend(), loaded.descriptor, path));
   std::vector<std::string> files;
   for (const std::string& extent_path : loaded.found_paths) {
     if (!extent_path.empty()) files.push_back(extent_path);

@@ -92,7 +92,7 @@ Task<Result<bool>> IsThatLink(Lib& lib, std::string_view path, std::string_view 
   if (!is_there) co_return true;
   const Result<LoadedDescriptor> loaded = co_await lib.Load(path, /*need_extents=*/false);
   if (!loaded) co_return loaded.error();
-  const Result<std::string> parent = ParentPathOf(loaded->descriptor, path);
+  const Result<std::string> parent = ParentPathOf(lib.backend(), loaded->descriptor, path);
   co_return parent&&* parent == parent_path;
 }
 
@@ -105,7 +105,7 @@ Status CheckUnheld(Lib& lib, std::string_view path, uint64_t id) {
 Task<Status> RemoveLink(Lib& lib, std::string_view intent_path, const IntentRemoval* removal) {
   const std::string_view folder = FolderOf(intent_path);
   CO_TRY(const std::string path, ResolveName(folder, removal->name));
-  CO_TRY(const std::string parent_path, ResolveName(folder, removal->parent));
+  CO_TRY(const std::string parent_path, ResolvePath(lib.backend(), folder, removal->parent));
   CO_TRY(const bool is_that_link, co_await IsThatLink(lib, path, parent_path));
   if (!is_that_link) {
     base::LogWarn("disklib", "left a link alone that another made meanwhile link={}", path);
@@ -165,11 +165,11 @@ Task<Status> FinishFound(Lib& lib, std::string_view path) {
   Result<Lib::PathHold> hold = lib.HoldPath(path);
   if (!hold) co_return base::Ok();  // an operation of this process has it
   CO_TRY(const SnapshotIntent intent, co_await LoadIntent(lib.backend(), path));
-  if (lib.backend().read_only()) {
+  if (lib.backend().read_only() || !VolumeOf(path).empty()) {
     if (intent.replacements.empty()) co_return base::Ok();
     co_return Error(
         Code::kReadOnly,
-        fmt::format("finish {}: a change was cut, and the datastore is read-only", path));
+        fmt::format("finish {}: a change was cut, and the datastore is only read", path));
   }
   std::vector<std::unique_ptr<Object>> taken;
   const Result<bool> is_ours = co_await TakeGuards(lib, path, &intent, taken);

@@ -73,6 +73,15 @@ const FolderFile* ReportLostParent(Findings& findings, ChainLink& link, Invarian
   return candidate;
 }
 
+// A datastore that is away comes back: nothing here takes the parent's place meanwhile.
+void ReportAwayDatastore(Findings& findings, std::string_view parent_path) {
+  findings.Add({.id = Invariant::kC1,
+                .text = fmt::format("the parent {} is on the datastore {}, which is not mounted "
+                                    "here: mount it together with this one",
+                                    parent_path, VolumeOf(parent_path))});
+  findings.NoteUnchecked();
+}
+
 // What a link says of its parent, one way or the other: C2.
 void CheckBothOrNeither(Findings& findings, ChainLink& link, const FolderFile* parent) {
   const Descriptor& descriptor = link.descriptor();
@@ -115,6 +124,10 @@ Task<Result<Parent>> FindParent(CheckRun& run, Folders& folders, ChainLink& link
     const Result<Folder*> folder = co_await folders.Get(FolderOf(link.file->parent_path));
     if (!folder && folder.error().code() == Code::kInterrupted) co_return folder.error();
     if (folder) parent = {(*folder)->Find(link.file->parent_path), *folder};
+    if (!folder && folder.error().code() == Code::kDeviceLost) {
+      ReportAwayDatastore(findings, link.file->parent_path);
+      co_return parent;
+    }
   }
   if (parent.file != nullptr && parent.file->has_descriptor()) {
     CheckBothOrNeither(findings, link, parent.file);
@@ -188,7 +201,7 @@ void CheckSizes(Findings& findings, ChainLink& child, const ChainLink& parent) {
 
 void CheckHolder(CheckRun& run, const ChainLink& child, const ChainLink& parent) {
   for (const uint64_t id : {parent.file->info.id}) {
-    const DiskHolder* const holder = run.lib().open_disks().HolderOf(id);
+    const DiskHolder* const holder = run.lib().OpenDisksOf(parent.file->path).HolderOf(id);
     if (holder == nullptr || !holder->writes || run.findings().repairs()) continue;
     if (holder->disk == child.file->path) continue;
     run.findings().Add({.id = Invariant::kC5,

@@ -8,6 +8,7 @@
 #include "disklib/descriptor_edit.h"
 #include "disklib/descriptor_lines.h"
 #include "disklib/extent_places.h"
+#include "disklib/names.h"
 #include "disklib/sparse/hosted_format.h"
 
 namespace disklib::check {
@@ -197,8 +198,8 @@ Status ReportNotOpened(CheckRun& run, Work& work, const Error& error) {
 }
 
 // The disk that has this file open for writing, if that is not the repair itself.
-const DiskHolder* WriterOf(CheckRun& run, uint64_t id) {
-  const DiskHolder* const holder = run.lib().open_disks().HolderOf(id);
+const DiskHolder* WriterOf(CheckRun& run, std::string_view path, uint64_t id) {
+  const DiskHolder* const holder = run.lib().OpenDisksOf(path).HolderOf(id);
   return holder != nullptr && holder->writes && !run.findings().repairs() ? holder : nullptr;
 }
 
@@ -209,7 +210,8 @@ Task<Status> CheckOne(CheckRun& run, Work& work) {
     co_return base::Ok();
   }
   CheckUsers(run, work);
-  if (const DiskHolder* const holder = WriterOf(run, work.link->extent_infos[work.index].id)) {
+  const uint64_t id = work.link->extent_infos[work.index].id;
+  if (const DiskHolder* const holder = WriterOf(run, work.path(), id)) {
     run.report().holder = holder->Describe();
     run.findings().NoteUnchecked();
     work.link->is_whole = false;
@@ -219,8 +221,8 @@ Task<Status> CheckOne(CheckRun& run, Work& work) {
     co_return co_await CheckDevice(run, *work.link, work.index);
   }
   if (!IsFlat(work.line->type) && !IsSparse(work.line->type)) co_return base::Ok();
-  const fss::OpenMode mode =
-      run.findings().repairs() ? fss::OpenMode::kExclusiveDisk : fss::OpenMode::kRead;
+  const bool may_repair = run.findings().repairs() && VolumeOf(work.path()).empty();
+  const fss::OpenMode mode = may_repair ? fss::OpenMode::kExclusiveDisk : fss::OpenMode::kRead;
   Result<std::unique_ptr<Object>> object = co_await run.lib().backend().Open(work.path(), mode);
   if (!object) co_return ReportNotOpened(run, work, object.error());
   run.findings().BeginFile(work.path());

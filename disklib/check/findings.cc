@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "disklib/names.h"
+
 namespace disklib {
 
 uint64_t CheckReport::CountOf(Invariant id) const {
@@ -40,6 +42,11 @@ bool Findings::Add(Found found) {
                        .repair = found.repair,
                        .repair_text = std::move(found.repair_text)};
   if (finding.place.file.empty()) finding.place.file = file_;
+  // What lies on another datastore is only read from here.
+  if (!VolumeOf(finding.place.file).empty()) {
+    finding.repair = RepairClass::kNone;
+    finding.repair_text.clear();
+  }
   const bool repairs_now =
       repair_ != nullptr && finding.repair != RepairClass::kNone && allows_(finding);
   if (repairs_now) {

@@ -77,11 +77,11 @@ DescriptorHints HintsFor(Folder& folder, const FolderFile& file) {
 }
 
 // Reads damaged descriptors again with what the others know.
-void ApplyHints(Folder& folder) {
+void ApplyHints(ObjectBackend& backend, Folder& folder) {
   for (auto& [path, file] : folder.files) {
     if (file.descriptor.problems.empty()) continue;
     file.descriptor = ReadLoosely(file.descriptor.text, HintsFor(folder, file));
-    FollowNames(file);
+    FollowNames(backend, file);
   }
 }
 
@@ -123,7 +123,7 @@ std::vector<const FolderFile*> Folder::UsersOf(std::string_view file_path) const
   return users;
 }
 
-void FollowNames(FolderFile& file) {
+void FollowNames(ObjectBackend& backend, FolderFile& file) {
   file.extent_paths.clear();
   file.extent_errors.clear();
   file.moved_paths.clear();
@@ -143,7 +143,7 @@ void FollowNames(FolderFile& file) {
     file.extent_paths.front() = file.path;
   }
   if (descriptor.parent_file_name_hint.empty()) return;
-  const Result<std::string> parent = ParentPathOf(descriptor, file.path);
+  const Result<std::string> parent = ParentPathOf(backend, descriptor, file.path);
   if (parent) {
     file.parent_path = *parent;
   } else {
@@ -221,7 +221,7 @@ Task<Status> Folders::Examine(FolderFile& file) {
   const Status closed = co_await (*object)->Close();
   static_cast<void>(closed);  // nothing was written
   CO_TRY_STATUS(examined);
-  FollowNames(file);
+  FollowNames(backend, file);
   co_return base::Ok();
 }
 
@@ -240,7 +240,7 @@ Task<Result<Folder*>> Folders::Get(std::string_view path) {
     std::string key = file.path;
     folder->files.emplace(std::move(key), std::move(file));
   }
-  ApplyHints(*folder);
+  ApplyHints(run_.lib().backend(), *folder);
   Folder* const result = folder.get();
   folders_.emplace(std::string(path), std::move(folder));
   co_return result;

@@ -82,6 +82,6 @@ class Folders {
 };
 
 // Follows the names in a descriptor: its extents and its parent.
-void FollowNames(FolderFile& file);
+void FollowNames(ObjectBackend& backend, FolderFile& file);
 
 }  // namespace disklib::check

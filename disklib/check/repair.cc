@@ -40,6 +40,7 @@ bool IsAllowed(const DiskRepairOptions& options, const CheckFinding& finding) {
 Task<Result<std::vector<uint64_t>>> FilesOf(Lib& lib, CheckReport& report) {
   std::vector<uint64_t> ids;
   for (const CheckedLink& link : report.links) {
+    if (!VolumeOf(link.path).empty()) continue;  // only read
     const Result<DiskInfo> info = co_await lib.GetInfo(link.path);
     if (!info) continue;  // damaged: its extents are held by being opened alone
     ids.push_back(info->descriptor_id);

@@ -55,14 +55,14 @@ Task<Status> MakeChildren(Lib& lib, const InPlaceMachine* machine) {
 }
 
 // The children have the names of their parents, in another folder.
-Result<InPlaceMachine> Plan(const Vmx& vmx, std::string_view machine_path,
+Result<InPlaceMachine> Plan(ObjectBackend& backend, const Vmx& vmx, std::string_view machine_path,
                             std::string_view folder) {
   InPlaceMachine machine;
   machine.machine_path = JoinPath(folder, NameOf(machine_path));
   for (const VmxDisk& disk : vmx.disks()) {
     InPlaceDisk planned;
     planned.node = disk.node;
-    TRY(planned.parent, ResolveName(FolderOf(machine_path), disk.file_name));
+    TRY(planned.parent, ResolvePath(backend, FolderOf(machine_path), disk.file_name));
     planned.child = JoinPath(folder, NameOf(planned.parent));
     for (const InPlaceDisk& other : machine.disks) {
       if (other.child != planned.child) continue;
@@ -91,7 +91,7 @@ Task<Result<InPlaceMachine>> ImportInPlace(Lib& lib, std::string_view machine_pa
   CO_TRY(const std::string text, co_await ReadObject(files, machine_path, Dictionary::kBytesMax));
   Result<Vmx> vmx = Vmx::Parse(text);
   if (!vmx) co_return vmx.error().Within(machine_path);
-  CO_TRY(const InPlaceMachine machine, Plan(*vmx, machine_path, folder));
+  CO_TRY(const InPlaceMachine machine, Plan(files, *vmx, machine_path, folder));
   CO_TRY_STATUS(co_await MakeChildren(lib, &machine));
   for (const InPlaceDisk& disk : machine.disks) {
     CO_TRY_STATUS(vmx->SetFileName(disk.node, NameOf(disk.child)));

@@ -69,7 +69,7 @@ Task<Status> AddLink(Lib& lib, std::string_view path, LinkTree& tree) {
   if (!loaded) co_return loaded.error();
   TreeLink link{.path = loaded->path, .parent_path = {}, .descriptor = {}};
   if (loaded->descriptor.has_parent()) {
-    const Result<std::string> parent = ParentPathOf(loaded->descriptor, link.path);
+    const Result<std::string> parent = ParentPathOf(lib.backend(), loaded->descriptor, link.path);
     if (parent) link.parent_path = *parent;
   }
   link.descriptor = std::move(loaded->descriptor);

@@ -9,6 +9,7 @@
 #include "fs/daemon/disk_actions.h"
 #include "fs/daemon/host_paths.h"
 #include "fs/daemon/thread_call.h"
+#include "fs/daemon/volume_names.h"
 
 namespace stratad {
 namespace {
@@ -147,10 +148,11 @@ base::Status Daemon::BuildTree() {
   owner.mode = 0600;
   owner.uid = options.uid;
   owner.gid = options.gid;
+  disklib::Volumes& volumes = *this;
   for (const auto& datastore : datastores_) {
     auto shown = std::make_unique<Shown>(*datastore, kernel_cache_, *tree_);
     shown->disks =
-        std::make_unique<DiskService>(executor_, datastore->file_system(), *shown, owner);
+        std::make_unique<DiskService>(executor_, datastore->file_system(), *shown, &volumes, owner);
     const bool is_folder = datastore->kind() == "posix";
     shown->disks->lib().UseDevices(is_folder ? folder_devices_ : host_devices_);
     shown->folder = tree_->AddVolume(shown->disks->files());
@@ -289,6 +291,23 @@ base::Task<base::Result<Json>> Daemon::DescribeVolume(Shown& shown) {
 Daemon::Shown* Daemon::FindShown(std::string_view name) {
   for (const auto& shown : shown_) {
     if (shown->folder == name || shown->datastore.file_system().uuid() == name) return shown.get();
+  }
+  return nullptr;
+}
+
+const disklib::Volume* Daemon::Find(std::string_view name) {
+  std::vector<VolumeName> names;
+  for (const auto& shown : shown_) {
+    const fss::FileSystem& file_system = shown->datastore.file_system();
+    names.push_back({.uuid = file_system.uuid(), .label = file_system.label()});
+  }
+  const std::optional<size_t> index = FindVolumeName(names, name);
+  return index ? &shown_[*index]->disks->as_volume() : nullptr;
+}
+
+const disklib::Volume* Daemon::FindOwn(const disklib::ObjectBackend& backend) {
+  for (const auto& shown : shown_) {
+    if (shown->disks->as_volume().backend == &backend) return &shown->disks->as_volume();
   }
   return nullptr;
 }

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "disklib/volumes.h"
 #include "fs/base/result.h"
 #include "fs/base/sync.h"
 #include "fs/base/uring_executor.h"
@@ -46,7 +47,7 @@ class StartListener {
   virtual void Started(const base::Status& status) = 0;
 };
 
-class Daemon final : public ControlHandler {
+class Daemon final : public ControlHandler, private disklib::Volumes {
  public:
   // `guard`: watches the connections; nullptr: nobody does.
   Daemon(base::UringExecutor& executor, const MountOptions& options, ConnectionGuard* guard);
@@ -81,6 +82,10 @@ class Daemon final : public ControlHandler {
   struct Shown;
   base::Task<base::Result<Json>> DescribeVolume(Shown& shown);
   Shown* FindShown(std::string_view name);
+
+  // For disks whose parents lie on another volume of the mount.
+  const disklib::Volume* Find(std::string_view name) override;
+  const disklib::Volume* FindOwn(const disklib::ObjectBackend& backend) override;
 
   base::UringExecutor& executor_;
   const MountOptions options_;

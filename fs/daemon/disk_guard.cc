@@ -70,7 +70,7 @@ base::Task<base::Status> DiskGuard::CheckFree(fss::InodeNumber inode, std::strin
 
 base::Task<base::Status> DiskGuard::CheckNameFree(fss::InodeNumber parent, std::string_view name,
                                                   std::string_view what) {
-  if (open_disks_.List().empty()) co_return base::Ok();
+  if (open_disks_.empty()) co_return base::Ok();
   const base::Result<fss::Attributes> found = co_await below().Lookup(parent, name);
   if (!found) co_return base::Ok();
   below().Forget(found->inode, 1);

@@ -9,12 +9,13 @@
 namespace stratad {
 
 DiskService::DiskService(base::Executor& executor, fss::FileSystem& volume,
-                         ChangeListener& listener, fss::NewInode owner)
+                         ChangeListener& listener, disklib::Volumes* volumes, fss::NewInode owner)
     : executor_(executor),
       running_changed_(executor),
       door_(volume, listener),
       backend_(door_, owner),
-      lib_(executor, backend_, open_disks_),
+      as_volume_{.uuid = volume.uuid(), .backend = &backend_, .open_disks = &open_disks_},
+      lib_(executor, backend_, open_disks_, volumes),
       disks_(lib_),
       tree_(executor, volume, disks_),
       guard_(executor, volume, open_disks_) {}
@@ -74,6 +75,7 @@ Json DiskService::DescribeOpenDisks() const {
     disk["disk"] = holder.disk;
     disk["user"] = holder.user;
     disk["writes"] = holder.writes;
+    if (holder.is_elsewhere) disk["stands_on"] = true;
     disks.push_back(std::move(disk));
   }
   return disks;

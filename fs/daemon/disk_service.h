@@ -16,6 +16,7 @@
 #include "disklib/new_extents.h"
 #include "disklib/open_disks.h"
 #include "disklib/vdisk.h"
+#include "disklib/volumes.h"
 #include "fs/base/executor.h"
 #include "fs/base/sync.h"
 #include "fs/daemon/disk_guard.h"
@@ -27,15 +28,19 @@ namespace stratad {
 
 class DiskService {
  public:
-  // `volume` and `listener` outlive the service. New files belong to `owner`.
+  // `volume`, `listener` and `volumes`, on which parents may lie, outlive the service; without the
+  // last there is no other volume. New files belong to `owner`.
   DiskService(base::Executor& executor, fss::FileSystem& volume, ChangeListener& listener,
-              fss::NewInode owner);
+              disklib::Volumes* volumes, fss::NewInode owner);
 
   fss::FileSystem& files() { return guard_; }
 
   fss::FileSystem& tree() { return tree_; }
 
   disklib::Lib& lib() { return lib_; }
+
+  // This volume as the disks of others see it, which have parents here.
+  const disklib::Volume& as_volume() const { return as_volume_; }
 
   // Runs a request (`disk_actions.h`); `other` has the second disk it names, and may be this one.
   // Errors: those of RunDiskAction; kInterrupted also when a volume is being closed.
@@ -45,7 +50,8 @@ class DiskService {
   // An operation that is under way: "disk create vm/vm.vmdk"; empty: none.
   std::string running() const { return running_.empty() ? std::string() : *running_.begin(); }
 
-  // [{"disk": PATH, "user": WHO, "writes": FLAG}, …]
+  // [{"disk": PATH, "user": WHO, "writes": FLAG}, …]; "stands_on" for a disk on another volume that
+  // has parents here.
   Json DescribeOpenDisks() const;
 
   // Stops what is under way, waits for it, and gives back what the tree holds on the volume, before
@@ -62,6 +68,7 @@ class DiskService {
   SideDoor door_;
   disklib::FileBackend backend_;
   disklib::OpenDisks open_disks_;
+  const disklib::Volume as_volume_;
   disklib::Lib lib_;
   disklib::VDisks disks_;
   VdiskTree tree_;

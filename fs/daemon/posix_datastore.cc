@@ -48,7 +48,7 @@ base::Result<std::unique_ptr<Datastore>> PosixDatastore::Open(base::UringExecuto
 }
 
 void PosixDatastore::Describe(Json& figures) {
-  figures["folder"] = source_.substr(kPrefix.size());
+  figures["host_folder"] = source_.substr(kPrefix.size());
 }
 
 }  // namespace stratad

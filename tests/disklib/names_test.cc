@@ -29,6 +29,31 @@ TEST(Names, ResolveInsideTheDatastoreOnly) {
   EXPECT_EQ(ErrorOf("vm", std::string(5000, 'a')), Code::kNameTooLong);
 }
 
+TEST(Names, LeadToOtherDatastoresByTheirPlaceInEsx) {
+  EXPECT_EQ(*ResolveName("vm", "/vmfs/volumes/u1/a//b/../c.vmdk"), "/vmfs/volumes/u1/a/c.vmdk");
+  EXPECT_EQ(*ResolveName("/vmfs/volumes/u1/vm", "a-flat.vmdk"), "/vmfs/volumes/u1/vm/a-flat.vmdk");
+  EXPECT_EQ(*ResolveName("/vmfs/volumes/u1", "a-flat.vmdk"), "/vmfs/volumes/u1/a-flat.vmdk");
+  EXPECT_EQ(*ResolveName("/vmfs/volumes/u1/vm", "../b.vmdk"), "/vmfs/volumes/u1/b.vmdk");
+  EXPECT_EQ(*ResolveName("/vmfs/volumes/u1/vm", "/vmfs/volumes/u2/b.vmdk"),
+            "/vmfs/volumes/u2/b.vmdk");
+  EXPECT_EQ(ErrorOf("/vmfs/volumes/u1/vm", "../../u2/b.vmdk"), Code::kNotPermitted);
+  EXPECT_EQ(ErrorOf("vm", "/vmfs/volumes/u1/../../../etc/passwd"), Code::kNotPermitted);
+  for (const char* bad : {"/vmfs/volumes/../etc/passwd", "/vmfs/volumes/./a.vmdk",
+                          "/vmfs/volumes//a.vmdk", "/vmfs/volumes/u1", "/vmfs/volumes/u1/",
+                          "/vmfs/volumes", "/vmfs/volumes/u1/a/", "/vmfs/devices/a.vmdk"}) {
+    EXPECT_EQ(ErrorOf("vm", bad), Code::kNameInvalid) << bad;
+  }
+}
+
+TEST(Names, OfOtherDatastoresAreTheirOwn) {
+  EXPECT_EQ(RelativeName("vm", "/vmfs/volumes/u1/b/b.vmdk"), "/vmfs/volumes/u1/b/b.vmdk");
+  EXPECT_EQ(VolumeOf("/vmfs/volumes/u1/b/b.vmdk"), "u1");
+  EXPECT_EQ(VolumeOf("vmfs/volumes/u1/b.vmdk"), "");
+  EXPECT_EQ(JoinVolumePath({.volume = "u1", .path = "b.vmdk"}), "/vmfs/volumes/u1/b.vmdk");
+  EXPECT_EQ(JoinVolumePath({.volume = "u1", .path = ""}), "/vmfs/volumes/u1");
+  EXPECT_EQ(CheckDiskPath("/vmfs/volumes/u1/b.vmdk").error().code(), Code::kNotPermitted);
+}
+
 TEST(Names, OfExtentsFollowTheDescriptor) {
   EXPECT_EQ(FlatExtentName("vm.vmdk"), "vm-flat.vmdk");
   EXPECT_EQ(SplitFlatExtentName("vm.vmdk", 7), "vm-f007.vmdk");

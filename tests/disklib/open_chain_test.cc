@@ -84,8 +84,10 @@ TEST_F(OpenChain, FollowsDotsInsideTheDatastoreOnly) {
   ASSERT_TRUE(bench.Run(chain->Close()));
   StoreChild("y.vmdk", {.parent_id = "a1", .hint = "../base.vmdk"});
   EXPECT_EQ(ErrorOf("y.vmdk").code(), Code::kNotPermitted);
-  StoreChild("z.vmdk", {.parent_id = "a1", .hint = "/vmfs/volumes/ds/base.vmdk"});
+  StoreChild("z.vmdk", {.parent_id = "a1", .hint = "/etc/base.vmdk"});
   EXPECT_EQ(ErrorOf("z.vmdk").code(), Code::kNameInvalid);
+  StoreChild("v.vmdk", {.parent_id = "a1", .hint = "/vmfs/volumes/ds/base.vmdk"});
+  EXPECT_EQ(ErrorOf("v.vmdk").code(), Code::kDeviceLost);
 }
 
 TEST_F(OpenChain, TellsBothContentIdsWhenTheyDoNotMatch) {

@@ -45,7 +45,7 @@ void RunControlMessage(Input input) {
   constexpr uint64_t kVolumeBlocks = 2048;
   fss::MemoryFileSystem volume("memory", kVolumeBlocks);
   NoListener listener;
-  stratad::DiskService service(executor, volume, listener, fss::NewInode());
+  stratad::DiskService service(executor, volume, listener, /*volumes=*/nullptr, fss::NewInode());
   std::string_view text = TextIn(input);
   while (!text.empty()) {
     const std::string_view line = text.substr(0, text.find('\n'));

@@ -16,6 +16,14 @@ int ExitCodeOf(std::string_view what, const base::Status& status) {
   return status ? kExitOk : PrintError(what, status.error());
 }
 
+std::string DescribeOpenDisk(const Json& disk) {
+  const std::string path = StringOf(disk, "disk").value_or("");
+  const std::string user = StringOf(disk, "user").value_or("");
+  if (FlagOf(disk, "stands_on")) return fmt::format("{} stands on it ({})", path, user);
+  return fmt::format("{} is open for {} ({})", path, FlagOf(disk, "writes") ? "writing" : "reading",
+                     user);
+}
+
 std::string FormatBytes(uint64_t bytes) {
   constexpr std::array<std::string_view, 6> kUnits{"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
   double value = static_cast<double>(bytes);

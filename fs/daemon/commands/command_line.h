@@ -46,6 +46,9 @@ int PrintError(std::string_view what, const base::Error& error);
 // kExitOk, or the error printed.
 int ExitCodeOf(std::string_view what, const base::Status& status);
 
+// "vm/vm.vmdk is open for writing (devices/vdisks)", of an entry of a volume's "open_disks".
+std::string DescribeOpenDisk(const Json& disk);
+
 // 1536 -> "1.5 KiB".
 std::string FormatBytes(uint64_t bytes);
 

@@ -48,7 +48,7 @@ class DiskTask final : public VolumeTask {
     owner.uid = geteuid();
     owner.gid = getegid();
     HostDevices devices(executor, options_.allow_outside);
-    DiskService service(executor, datastore.file_system(), nobody, owner);
+    DiskService service(executor, datastore.file_system(), nobody, /*volumes=*/nullptr, owner);
     service.lib().UseDevices(devices);
     ProgressBar bar(options_.title);
     disklib::Progress* const shown = options_.progress == nullptr ? &bar : options_.progress;

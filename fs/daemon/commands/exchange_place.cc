@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "disklib/names.h"
+#include "fs/base/log.h"
 #include "fs/daemon/mount_point.h"
 #include "fs/daemon/path_walk.h"
 
@@ -45,6 +46,17 @@ std::string WithoutEndSlashes(std::string text) {
 std::string Behind(const std::string& root, const std::string& full) {
   if (full == root) return {};
   return full.substr(root == "/" ? 1 : root.size() + 1);
+}
+
+// Where the daemon does not answer, disks with parents on other volumes are refused by name.
+std::unique_ptr<MountedVolumes> VolumesBeside(base::UringExecutor& executor,
+                                              const ExchangeWord& word) {
+  if (word.mount_point.empty()) return nullptr;
+  base::Result<std::unique_ptr<MountedVolumes>> volumes =
+      MountedVolumes::Ask(executor, word.mount_point);
+  if (volumes) return *std::move(volumes);
+  base::LogWarn("volumes", "{}: {}", word.mount_point, volumes.error().message());
+  return nullptr;
 }
 
 }  // namespace
@@ -97,13 +109,15 @@ base::Status ShareRoot(ExchangeWord& first, ExchangeWord& second) {
 }
 
 ExchangePlace::ExchangePlace(base::UringExecutor& executor, DatastoreList datastores,
-                             std::unique_ptr<fss::PosixFileSystem> folder)
+                             std::unique_ptr<fss::PosixFileSystem> folder,
+                             std::unique_ptr<MountedVolumes> volumes)
     : datastores_(std::move(datastores)),
       folder_(std::move(folder)),
       files_(Chosen(datastores_, folder_.get())),
       backend_(*files_, Owner(0600)),
       devices_(executor, /*paths_allowed=*/false),
-      lib_(executor, backend_, open_disks_) {
+      volumes_(std::move(volumes)),
+      lib_(executor, backend_, open_disks_, volumes_.get()) {
   lib_.UseDevices(devices_);
 }
 
@@ -130,8 +144,11 @@ base::Task<base::Result<std::unique_ptr<ExchangePlace>>> ExchangePlace::Open(
       co_return opened.error();
     }
   }
-  co_return std::unique_ptr<ExchangePlace>(
-      new ExchangePlace(executor, std::move(datastores), std::move(folder)));
+  std::unique_ptr<MountedVolumes> volumes = VolumesBeside(executor, *word);
+  std::unique_ptr<ExchangePlace> place(
+      new ExchangePlace(executor, std::move(datastores), std::move(folder), std::move(volumes)));
+  if (place->volumes_) place->volumes_->SetOwn(word->root, place->backend_, place->open_disks_);
+  co_return place;
 }
 
 base::Task<base::Result<std::optional<fss::FileType>>> ExchangePlace::TypeOf(
@@ -192,6 +209,9 @@ base::Task<base::Status> ExchangePlace::RenameFolder(const std::string* from,
 }
 
 base::Task<base::Status> ExchangePlace::Close() {
+  if (volumes_) {
+    CO_TRY_STATUS(co_await volumes_->Close());
+  }
   if (folder_) {
     CO_TRY_STATUS(co_await folder_->Unmount());
     co_return base::Ok();

@@ -2,7 +2,8 @@
 //
 // A path may lie in a host folder, on a mount of ours (worked on like any other folder, through the
 // kernel) or, as TARGET:/PATH, on an unmounted volume. Names in descriptors resolve inside the
-// volume, or inside the folder of a host path. Two places on one unmounted volume share it.
+// volume, or inside the folder of a host path; on a mount, parents may lie on its other volumes.
+// Two places on one unmounted volume share it.
 // Thread rule: the executor given. Place in the stack: the program.
 #pragma once
 
@@ -16,6 +17,7 @@
 #include "fs/base/result.h"
 #include "fs/base/task.h"
 #include "fs/base/uring_executor.h"
+#include "fs/daemon/commands/mounted_volumes.h"
 #include "fs/daemon/commands/volume_task.h"
 #include "fs/daemon/datastore.h"
 #include "fs/daemon/host_devices.h"
@@ -57,6 +59,9 @@ class ExchangePlace {
 
   disklib::Lib& lib() { return lib_; }
 
+  // The volumes of the mount that the place is on; null: it is on none.
+  MountedVolumes* volumes() { return volumes_.get(); }
+
   // Whether something stands at `path`, and what. Errors: those of Lookup but kNotFound.
   base::Task<base::Result<std::optional<fss::FileType>>> TypeOf(const std::string* path);
 
@@ -77,7 +82,8 @@ class ExchangePlace {
 
  private:
   ExchangePlace(base::UringExecutor& executor, DatastoreList datastores,
-                std::unique_ptr<fss::PosixFileSystem> folder);
+                std::unique_ptr<fss::PosixFileSystem> folder,
+                std::unique_ptr<MountedVolumes> volumes);
 
   DatastoreList datastores_;
   std::unique_ptr<fss::PosixFileSystem> folder_;
@@ -85,6 +91,7 @@ class ExchangePlace {
   disklib::FileBackend backend_;
   disklib::OpenDisks open_disks_;
   HostDevices devices_;
+  std::unique_ptr<MountedVolumes> volumes_;
   disklib::Lib lib_;
 };
 

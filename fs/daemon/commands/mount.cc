@@ -137,6 +137,23 @@ base::Status ClearDeadMount(const std::string& mount_point) {
   return PrepareMountPoint(mount_point);
 }
 
+// "; disk vm/vm.vmdk is open for writing (devices/vdisks)", for each disk that is in use.
+std::string OpenDisksOf(const std::string& mount_point) {
+  base::Result<ControlClient> client = ControlClient::ConnectToMount(mount_point);
+  if (!client) return {};
+  Json request = Json::object();
+  request["command"] = "status";
+  const base::Result<Json> status = client->Ask(request);
+  if (!status) return {};
+  std::string text;
+  for (const Json& volume : status->value("volumes", Json::array())) {
+    for (const Json& disk : volume.value("open_disks", Json::array())) {
+      text += fmt::format("; disk {}", DescribeOpenDisk(disk));
+    }
+  }
+  return text;
+}
+
 base::Status Unmount(const std::string& path, bool lazily) {
   TRY(const std::string mount_point, CanonicalMountPoint(path));
   base::Result<ControlClient> client = ControlClient::ConnectToMount(mount_point);
@@ -147,10 +164,11 @@ base::Status Unmount(const std::string& path, bool lazily) {
   const base::Result<Json> answer = client->Ask(request);
   if (!answer && answer.error().code() == base::Code::kBusy) {
     const std::string users = DescribeUsers(mount_point);
-    return base::Error(base::Code::kBusy, mount_point + ": in use" +
-                                              (users.empty() ? " (" + answer.error().message() + ")"
-                                                             : " by " + users) +
-                                              "; --lazy detaches it all the same");
+    return base::Error(
+        base::Code::kBusy,
+        mount_point + ": in use" +
+            (users.empty() ? " (" + answer.error().message() + ")" : " by " + users) +
+            OpenDisksOf(mount_point) + "; --lazy detaches it all the same");
   }
   if (!answer) return answer.error();
   if (!lazily) client->WaitForExit();

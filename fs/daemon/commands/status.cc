@@ -61,8 +61,7 @@ void PrintVolume(const Json& volume) {
   fmt::print("    uuid    {}\n", Text(volume, "uuid"));
   fmt::print("    on      {}\n", Text(volume, "source"));
   for (const Json& disk : volume.value("open_disks", Json::array())) {
-    fmt::print("    disk    {} is open for {} ({})\n", Text(disk, "disk"),
-               FlagOf(disk, "writes") ? "writing" : "reading", Text(disk, "user"));
+    fmt::print("    disk    {}\n", DescribeOpenDisk(disk));
   }
   fmt::print("    space   {} of {} used, {} files\n", FormatBytes(size - free), FormatBytes(size),
              NumberOf(volume, "files").value_or(0));
