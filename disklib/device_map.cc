@@ -96,6 +96,20 @@ Task<Status> MakeLine(Lib& lib, std::string_view path, NewMap& map) {
   co_return co_await NameNode(lib, map);
 }
 
+Task<Status> FillDevice(Lib& lib, NewMap& map, DeviceFiller* filler) {
+  DeviceOpener& devices = *lib.devices();
+  std::unique_ptr<Object> device;
+  if (map.line.type == ExtentType::kFlat) {
+    CO_TRY(device,
+           co_await devices.OpenByPath(map.device.path, map.device.id, /*can_write=*/true));
+  } else {
+    CO_TRY(device, co_await devices.OpenById(map.device.id, /*can_write=*/true));
+  }
+  const Status filled = co_await filler->Fill(*device);
+  const Status closed = co_await device->Close();
+  co_return filled ? closed : filled;
+}
+
 Task<Status> StoreMap(Lib& lib, std::string_view path, NewMap& map, std::string_view adapter_type) {
   const Descriptor descriptor = DescribeMap(path, map, adapter_type, lib.executor().random());
   CO_TRY(const std::string text, WriteDescriptor(descriptor));
@@ -193,6 +207,7 @@ Task<Status> CreateDeviceMap(Lib& lib, std::string_view path, DeviceMapOptions o
   CO_TRY(const Lib::PathHold hold, lib.HoldPath(path));
   CO_TRY_STATUS(co_await CheckNameFree(lib.backend(), path));
   Status made = co_await MakeLine(lib, path, map);
+  if (made && options.filler != nullptr) made = co_await FillDevice(lib, map, options.filler);
   if (made) made = co_await StoreMap(lib, path, map, options.adapter_type);
   if (!made) {
     const Status taken_back = co_await TakeBack(lib, path, &map);

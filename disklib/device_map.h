@@ -18,10 +18,20 @@ namespace disklib {
 // The descriptor's key for what the device of a node called itself when the disk was made.
 inline constexpr std::string_view kDeviceIdKey = "ddb.strata.deviceId";
 
+// What writes a device before the disk appears that maps it.
+class DeviceFiller {
+ public:
+  virtual ~DeviceFiller() = default;
+
+  // Everything is durable when answered.
+  virtual base::Task<base::Status> Fill(Object& device) = 0;
+};
+
 struct DeviceMapOptions {
   std::string_view device;  // id, or absolute path of the node
   bool is_physical = false;
   std::string_view adapter_type = "lsilogic";
+  DeviceFiller* filler = nullptr;  // null: the device stays as it is, and is opened to read only
 };
 
 // Whether a descriptor's data is a device; and whether its commands go to the device as they are,
@@ -34,12 +44,11 @@ bool IsPhysicalDeviceMap(const Descriptor& descriptor);
 base::Status CheckNotPhysical(const Descriptor& descriptor, std::string_view path,
                               std::string_view verb);
 
-// Makes a disk of the whole device at `path`. The device itself is opened to read only. A cut
-// leaves nothing under the final name, at most a pointer file without a disk, which the next run
-// for the same device takes over. Errors: kExists, kNotFound (no such device), kUnsupported (no
-// devices here; physical mode outside of a volume; a device without a lasting name),
-// kNotPermitted (a node, in a folder where that was not allowed), kInvalidArgument, kNoSpace,
-// kReadOnly.
+// Makes a disk of the whole device at `path`. A cut leaves nothing under the final name, at most a
+// pointer file without a disk, which the next run for the same device takes over. Errors: kExists,
+// kNotFound (no such device), kUnsupported (no devices here; physical mode outside of a volume; a
+// device without a lasting name), kNotPermitted (a node, in a folder where that was not allowed),
+// kInvalidArgument, kNoSpace, kReadOnly, those of the filler.
 base::Task<base::Status> CreateDeviceMap(Lib& lib, std::string_view path, DeviceMapOptions options);
 
 struct DeviceMapInfo {

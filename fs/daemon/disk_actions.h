@@ -55,7 +55,7 @@ struct DiskVerb {
 std::span<const DiskVerb> CheckVerbs();     // check and repair, of disks and folders
 std::span<const DiskVerb> SnapshotVerbs();  // snapshot-create, consolidate, …
 std::span<const DiskVerb> CopyVerbs();      // clone, compare, hash, punch, …
-std::span<const DiskVerb> DeviceVerbs();    // create-rdm
+std::span<const DiskVerb> DeviceVerbs();    // create-rdm, clone-rdm
 std::span<const DiskVerb> MapVerbs();       // map
 
 base::Error Senseless(const std::string& text);

@@ -4,6 +4,7 @@
 #include "disklib/attach.h"
 #include "disklib/check/check.h"
 #include "disklib/clone.h"
+#include "disklib/clone_to_device.h"
 #include "disklib/compare.h"
 #include "disklib/linked_clone.h"
 #include "disklib/new_link.h"
@@ -168,6 +169,38 @@ TEST_F(RawDeviceMap, IsClonedByItsContent) {
   EXPECT_EQ(disks().ContentOf("copy.vmdk"), devices_.Bytes());
   EXPECT_FALSE(Info("copy.vmdk").is_map);
   EXPECT_EQ(devices_.opened_to_write, 0);
+}
+
+TEST_F(RawDeviceMap, IsWhatADiskIsClonedOnto) {
+  disks().Create("a.vmdk", kMebi);
+  disks().Write("a.vmdk", 4096, Pattern(21, 65536));
+  const Content before = devices_.Bytes();
+  const DeviceMapOptions options{.device = kDeviceId, .is_physical = true};
+  const auto made = stand_->Run(CloneToDevice(lib(), "a.vmdk", lib(), "d.vmdk", options, nullptr));
+  ASSERT_TRUE(made) << MessageOf(made);
+  Content wanted = disks().ContentOf("a.vmdk");
+  EXPECT_EQ(made->size_bytes, wanted.size());
+  wanted.insert(wanted.end(), before.begin() + kMebi, before.end());
+  EXPECT_EQ(devices_.Bytes(), wanted) << "what is behind the disk's end stays";
+  EXPECT_TRUE(Info("d.vmdk").is_physical);
+  EXPECT_EQ(Findings("d.vmdk"), std::vector<std::string>());
+}
+
+TEST_F(RawDeviceMap, IsNotWrittenOverInVain) {
+  Make("r.vmdk");
+  disks().Create("large.vmdk", 2 * kDeviceBytes);
+  const Content before = devices_.Bytes();
+  const auto refused = [this](std::string_view from, std::string_view to) {
+    const DeviceMapOptions options{.device = kDeviceId};
+    return MessageOf(stand_->Run(CloneToDevice(lib(), from, lib(), to, options, nullptr)));
+  };
+  const std::set<std::string> files = disks().Files();
+  EXPECT_NE(refused("r.vmdk", "d.vmdk").find("itself"), std::string::npos);
+  EXPECT_NE(refused("large.vmdk", "d.vmdk").find("the device has 2097152 bytes"),
+            std::string::npos);
+  EXPECT_NE(refused("large.vmdk", "r.vmdk").find("exists"), std::string::npos);
+  EXPECT_EQ(disks().Files(), files);
+  EXPECT_EQ(devices_.Bytes(), before);
 }
 
 TEST_F(RawDeviceMap, DoesNotGrow) {

@@ -8,12 +8,14 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/../support/mount.sh"
 use_strata "${1:-}"
 loop=
+loops=()
 
 # shellcheck disable=SC2317  # called by the trap
 detach_and_remove() {
   if mountpoint -q "$work/tree"; then "$strata" umount "$work/tree" || fusermount3 -u -z "$work/tree"; fi
   remove_work
   if [[ -n "$loop" ]]; then losetup -d "$loop" || true; fi
+  for other in "${loops[@]}"; do losetup -d "$other" || true; done
 }
 trap detach_and_remove EXIT
 
@@ -104,6 +106,24 @@ check_copies() {
   does "$strata" disk delete "$folder/copy.vmdk"
   does "$strata" disk delete "$folder/copy2.vmdk"
   refused 'r-rdm.vmdk is a raw device map.*strata disk clone' "$strata" export --format flat "$folder/r.vmdk" "$outside/x.vmdk"
+}
+
+# A disk written over a second device, which becomes the clone.
+check_clone_to_device() {
+  local other
+  truncate -s 20M "$work/lun3"
+  other=$(losetup --find --show "$work/lun3") || return 0
+  loops+=("$other")
+  does "$strata" disk clone "$folder/r.vmdk" "$folder/d.vmdk" --device "$other"
+  cmp -n $((16 << 20)) "$work/lun" "$work/lun3" || fail "the second device differs"
+  says "virtual mode: $other" "$strata" disk info "$folder/d.vmdk"
+  does "$strata" disk delete "$folder/d.vmdk"
+  says 'pass-through raw disk mapping' "$vmkfstools" -i "$folder/r.vmdk" -d "rdmp:$other" "$folder/d.vmdk"
+  says 'is a Passthrough Raw Device Mapping$' "$vmkfstools" -q "$folder/d.vmdk"
+  refused 'has 16777216 bytes, the disk 20971520' "$strata" disk clone "$folder/d.vmdk" "$folder/e.vmdk" --device "$loop"
+  refused 'lies on loop\..* itself' "$strata" disk clone "$folder/r.vmdk" "$folder/e.vmdk" --device "$loop"
+  [[ -z $(find "$folder" -name 'e*') ]] || fail "a refused clone left files"
+  does "$strata" disk delete "$folder/d.vmdk"
 }
 
 # A snapshot keeps the device as it is; its delete writes into the device.
@@ -250,6 +270,7 @@ mkdir -p "$folder"
 check_virtual_mode
 check_neighbours
 check_copies
+check_clone_to_device
 check_snapshots
 check_physical_mode
 check_copied_pointer

@@ -78,10 +78,15 @@ void DiskCommand::TurnsInto(const std::string& action, std::vector<std::string> 
   state_->turns.emplace_back(std::move(keys), action);
 }
 
+// A flag that is set, or a word.
+static bool IsGiven(const Json& request, const char* key) {
+  return FlagOf(request, key) || StringOf(request, key).has_value();
+}
+
 int DiskCommand::Run(State& state) {
   for (const auto& [keys, action] : state.turns) {
     const bool applies = std::ranges::all_of(
-        keys, [&state](const std::string& key) { return FlagOf(state.request, key.c_str()); });
+        keys, [&state](const std::string& key) { return IsGiven(state.request, key.c_str()); });
     if (applies) state.request["action"] = action;
   }
   base::Result<Json> answer = RunDiskRequest(state.request, state.options);

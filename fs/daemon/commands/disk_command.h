@@ -52,7 +52,8 @@ class DiskCommand {
   // What is printed on success; without it nothing. Adds --json.
   void Prints(PrintAnswer print, ExitCodeOfAnswer exit_code = nullptr);
 
-  // When all flags of `keys` are set, the verb is `action` instead; the last such call wins.
+  // When all of `keys`, flags or words, are given, the verb is `action` instead; the last such call
+  // wins.
   void TurnsInto(const std::string& action, std::vector<std::string> keys);
 
  private:

@@ -65,6 +65,17 @@ void AddClone(CommandLine& line, CLI::App* disk) {
   clone.Flag("--all-tables", "all_tables", "vmfsSparse: make every table now, for other writers");
   clone.Flag("--linked", "linked", "Share what the source holds, which is frozen: a child of it");
   clone.TurnsInto("clone-linked", {"linked"});
+  clone
+      .Word("--device", "device",
+            "Write over this block device, by its node or its id; the new disk maps it")
+      ->type_name("DEVICE")
+      ->excludes("--format")
+      ->excludes("--grain")
+      ->excludes("--all-tables")
+      ->excludes("--linked");
+  clone.Flag("--physical", "physical", "The map is in physical mode; on volumes only")
+      ->needs("--device");
+  clone.TurnsInto("clone-rdm", {"device"});
   clone.Prints(PrintClone);
 }
 

@@ -115,12 +115,23 @@ int Create(const VmkArguments& arguments) {
   return RunWithPercent(what, "Create", std::move(request));
 }
 
+// "-d rdm:DEVICE", "-d rdmp:DEVICE".
+int CloneToDevice(const VmkArguments& arguments, std::string_view mode) {
+  const std::string device = arguments.format.substr(mode.size());
+  const bool is_physical = mode == "rdmp:";
+  Json request = Request("clone-rdm", arguments.value);
+  request["to"] = arguments.paths[0];
+  request["device"] = device;
+  request["physical"] = is_physical;
+  fmt::print("Destination disk format: {}raw disk mapping to '{}'\nCloning disk '{}'...\n",
+             is_physical ? "pass-through " : "", device, arguments.value);
+  return RunWithPercent("clone disk", "Clone", std::move(request));
+}
+
 int Clone(const VmkArguments& arguments) {
   const std::string what = "clone disk";
-  if (arguments.format.starts_with("rdm:") || arguments.format.starts_with("rdmp:")) {
-    return VmkFail(what, base::Error(base::Code::kUnsupported,
-                                     "a clone is a file; dd copies a disk to a device, from the "
-                                     "image of it under devices/vdisks of a mount"));
+  for (const std::string_view mode : {"rdm:", "rdmp:"}) {
+    if (arguments.format.starts_with(mode)) return CloneToDevice(arguments, mode);
   }
   const base::Result<FormatWord> format = FormatOf(arguments, "zeroedthick");
   if (!format) return VmkFail(what, format.error());

@@ -22,7 +22,7 @@ _strata_words() {
     'disk rename' | 'disk detach') echo --help --datastore --allow-outside ;;
     'disk delete') echo --help --datastore --allow-outside --all-snapshots --json ;;
     'disk extend') echo --help --datastore --allow-outside --format ;;
-    'disk clone') echo --help --datastore --allow-outside --format --grain --all-tables --linked --json ;;
+    'disk clone') echo --help --datastore --allow-outside --format --grain --all-tables --linked --device --physical --json ;;
     'disk attach') echo --help --datastore --allow-outside --force ;;
     'disk rebase') echo --help --datastore --allow-outside --copy --force --json ;;
     'disk check') echo --help --datastore --allow-outside --repair --explain --fix --folder --json ;;
