@@ -13,7 +13,9 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "fs/base/aligned_buffer.h"
 #include "fs/base/block_device.h"
+#include "fs/base/check.h"
 
 namespace fss {
 namespace posix {
@@ -83,12 +85,11 @@ namespace {
 // What direct transfers must be multiples of, with every block size there is.
 constexpr uint64_t kDirectUnitBytes = 4096;
 
-// Of one range, which is held in memory.
-constexpr uint64_t kDirectBytesMax = uint64_t{16} << 20;
+constexpr uint64_t kHugePageBytes = uint64_t{2} << 20;
 
 bool IsDirectRange(const posix::CopiedRange& range) {
   const uint64_t bits = range.source_offset_bytes | range.target_offset_bytes | range.length_bytes;
-  return range.length_bytes > 0 && range.length_bytes <= kDirectBytesMax &&
+  return range.length_bytes > 0 && range.length_bytes <= CopyBuffers::kPieceBytes &&
          bits % kDirectUnitBytes == 0;
 }
 
@@ -101,6 +102,21 @@ bool IsOnDisk(int descriptor) {
 
 }  // namespace
 
+std::byte* CopyBuffers::Take() {
+  if (free_.empty()) {
+    void* const page = std::aligned_alloc(kHugePageBytes, kHugePageBytes);
+    CHECK(page != nullptr);
+    madvise(page, kHugePageBytes, MADV_HUGEPAGE);  // a hint, whose failure changes nothing
+    pages_.emplace_back(static_cast<std::byte*>(page));
+    for (uint64_t at = 0; at < kHugePageBytes; at += kPieceBytes) {
+      free_.push_back(pages_.back().get() + at);
+    }
+  }
+  std::byte* const piece = free_.back();
+  free_.pop_back();
+  return piece;
+}
+
 bool PastCache::Open(int descriptor, bool writable) {
   if (is_refused_ || descriptor_ >= 0) return !is_refused_;
   if (IsOnDisk(descriptor)) {
@@ -111,18 +127,9 @@ bool PastCache::Open(int descriptor, bool writable) {
   return !is_refused_;
 }
 
-base::AlignedBuffer PastCache::TakeBuffer(uint64_t size_bytes) {
-  if (buffers_.empty() || buffers_.back().size() < size_bytes) {
-    return base::AlignedBuffer(size_bytes);
-  }
-  base::AlignedBuffer buffer = std::move(buffers_.back());
-  buffers_.pop_back();
-  return buffer;
-}
-
 void PastCache::Close() {
   if (descriptor_ >= 0) close(std::exchange(descriptor_, -1));
-  buffers_.clear();
+  buffers_ = {};
 }
 
 base::Task<bool> CopyPastCache(base::UringExecutor& executor, posix::CopiedRange range,
@@ -131,8 +138,8 @@ base::Task<bool> CopyPastCache(base::UringExecutor& executor, posix::CopiedRange
   const bool is_cached =
       !source.Open(range.source, /*writable=*/false) ||
       posix::IsCached(range.source, range.source_offset_bytes, range.length_bytes);
-  base::AlignedBuffer buffer = target.TakeBuffer(range.length_bytes);
-  const base::IoVec piece{buffer.data(), range.length_bytes};
+  std::byte* const buffer = target.buffers().Take();
+  const base::IoVec piece{buffer, range.length_bytes};
   const auto whole = static_cast<int>(range.length_bytes);
   const int read_bytes = co_await executor.Readv(is_cached ? range.source : source.descriptor(),
                                                  {&piece, 1}, range.source_offset_bytes);
@@ -143,7 +150,7 @@ base::Task<bool> CopyPastCache(base::UringExecutor& executor, posix::CopiedRange
         co_await executor.Writev(target.descriptor(), {&piece, 1}, range.target_offset_bytes);
     if (written_bytes == -EINVAL) target.Refuse();
   }
-  target.GiveBack(std::move(buffer));
+  target.buffers().GiveBack(buffer);
   co_return written_bytes == whole;
 }
 

@@ -8,10 +8,12 @@
 // executor of the file.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <cstdlib>
+#include <memory>
 #include <vector>
 
-#include "fs/base/aligned_buffer.h"
 #include "fs/base/result.h"
 #include "fs/base/task.h"
 #include "fs/base/uring_executor.h"
@@ -42,6 +44,26 @@ bool IsCached(int descriptor, uint64_t offset_bytes, uint64_t length_bytes);
 
 }  // namespace posix
 
+// Memory for transfers of 1 MiB, in huge pages: a disk gets a few long segments then instead of
+// hundreds of short ones, which halves the time of a copy on a virtual disk.
+class CopyBuffers {
+ public:
+  static constexpr uint64_t kPieceBytes = uint64_t{1} << 20;
+
+  // A piece nobody else has. Its bytes are undefined.
+  std::byte* Take();
+
+  void GiveBack(std::byte* piece) { free_.push_back(piece); }
+
+ private:
+  struct Free {
+    void operator()(std::byte* memory) const { std::free(memory); }
+  };
+
+  std::vector<std::unique_ptr<std::byte, Free>> pages_;
+  std::vector<std::byte*> free_;
+};
+
 // A file's second descriptor, whose transfers go past the page cache, and memory for them.
 class PastCache {
  public:
@@ -60,9 +82,7 @@ class PastCache {
   // The host refused a transfer: Open answers false from now on.
   void Refuse() { is_refused_ = true; }
 
-  base::AlignedBuffer TakeBuffer(uint64_t size_bytes);
-
-  void GiveBack(base::AlignedBuffer buffer) { buffers_.push_back(std::move(buffer)); }
+  CopyBuffers& buffers() { return buffers_; }
 
   // No transfer is in flight.
   void Close();
@@ -70,7 +90,7 @@ class PastCache {
  private:
   int descriptor_ = -1;
   bool is_refused_ = false;
-  std::vector<base::AlignedBuffer> buffers_;
+  CopyBuffers buffers_;
 };
 
 // Copies the range through memory: from the page cache where it lies there, else past it; into the
