@@ -90,7 +90,8 @@ class DiskServiceTest : public testing::Test {
   fss::MemoryFileSystem volume_;
   Listener listener_;
   std::unique_ptr<DiskService> service_ =
-      std::make_unique<DiskService>(executor_, volume_, listener_, fss::NewInode());
+      std::make_unique<DiskService>(executor_, volume_, listener_, /*volumes=*/nullptr,
+                                    fss::NewInode());
   std::vector<std::pair<fss::FileSystem*, fss::InodeNumber>> lookups_;
 };
 
