@@ -14,6 +14,7 @@
 #include "disklib/device_map.h"
 #include "disklib/extent_places.h"
 #include "disklib/names.h"
+#include "disklib/vm_folder/vm_state.h"
 #include "fs/base/aligned_buffer.h"
 #include "fs/base/log.h"
 
@@ -155,12 +156,23 @@ Task<Status> CheckReadsNothing(Link& leaf, Chain& parent, Progress* progress) {
   co_return base::Ok();
 }
 
+// Its parent goes on without the link.
+Task<Status> CheckMayLeave(Lib& lib, const LoadedDescriptor* link, std::string_view new_parent) {
+  if (!link->descriptor.has_parent()) co_return base::Ok();
+  const Result<std::string> parent =
+      ResolveName(FolderOf(link->path), link->descriptor.parent_file_name_hint);
+  if (!parent || *parent == new_parent) co_return base::Ok();
+  CO_TRY_STATUS(co_await CheckStaysFrozen(lib, link->path, *parent, "attach"));
+  co_return base::Ok();
+}
+
 Task<Status> Detach(Lib& lib, Chain& chain, Progress* progress) {
   if (chain.links().size() < 2) {
     co_return Error(Code::kInvalidArgument,
                     fmt::format("detach {}: it has no parent", chain.name()));
   }
   const std::string parent_path = chain.links()[chain.links().size() - 2]->path();
+  CO_TRY_STATUS(co_await CheckStaysFrozen(lib, chain.name(), parent_path, "detach"));
   const OpenOptions options{.writable = false, .user = "strata disk detach"};
   CO_TRY(const std::unique_ptr<Chain> parent, co_await lib.Open(parent_path, options));
   const Status checked = co_await CheckReadsNothing(chain.top(), *parent, progress);
@@ -190,6 +202,7 @@ Task<Status> AttachLink(Lib& lib, std::string_view path, std::string_view parent
   CO_TRY_STATUS(CheckFits(link, parent, options));
   CO_TRY_STATUS(co_await CheckPlace(lib, &link, parent.path));
   CO_TRY_STATUS(co_await lib.CheckAlone(link, "attach"));
+  CO_TRY_STATUS(co_await CheckMayLeave(lib, &link, parent.path));
   const OpenOptions own_options{.writable = true, .user = "strata disk attach"};
   const OpenOptions parent_options{.writable = false, .user = "strata disk attach"};
   CO_TRY(const OpenDisks::Claim own_claim, lib.ClaimDisk(link, own_options));

@@ -22,12 +22,13 @@ struct AttachOptions {
 
 // Makes the sparse link at `path` the child of `parent_path`. Errors: kInvalidArgument (a flat
 // link, or one smaller than the parent), kMiscompare naming both content ids, kLoop,
-// kTooManyLinks, kUnsupported (a link that others stand on), kBusy.
+// kTooManyLinks, kUnsupported (a link that others stand on; the last child of a snapshot), kBusy.
 base::Task<base::Status> AttachLink(Lib& lib, std::string_view path, std::string_view parent_path,
                                     AttachOptions options);
 
 // Makes a leaf that reads nothing but zeros from its parent a base. Its content stays, and with it
-// the content id. Errors: kUnsupported naming a place that is read from the parent, kBusy.
+// the content id. Errors: kUnsupported (naming a place that is read from the parent; the last child
+// of a snapshot), kBusy.
 base::Task<base::Status> DetachLink(Lib& lib, std::string_view path, Progress* progress);
 
 }  // namespace disklib

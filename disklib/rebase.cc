@@ -308,6 +308,9 @@ Task<Result<RebaseResult>> RebaseLink(Lib& lib, std::string_view path, RebaseOpt
   // Nobody begins to write to the new parent before it has its child.
   CO_TRY(const OpenDisks::Claim claim, lib.ClaimDisk(parent, for_reading));
   CO_TRY_STATUS(co_await PlanRebase(lib, options.mode, rebase));
+  if (rebase.old_parent_path != rebase.new_parent_path) {
+    CO_TRY_STATUS(co_await CheckStaysFrozen(lib, rebase.path, rebase.old_parent_path, "rebase"));
+  }
   RebaseResult result;
   if (options.mode == RebaseMode::kCopy) {
     CO_TRY(result.copied_bytes, co_await MoveByCopy(lib, rebase, options, progress));

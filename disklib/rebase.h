@@ -31,7 +31,8 @@ struct RebaseResult {
 };
 
 // Errors: kMiscompare naming the first difference, or an old parent that was modified (kProve),
-// kUnsupported (a base; a link that others stand on, unless the content stays by proof),
+// kUnsupported (a base; a link that others stand on, unless the content stays by proof; the last
+// child of a snapshot),
 // kInvalidArgument (a parent larger than the link), kLoop (the new parent stands on the link),
 // kTooManyLinks, kNotFound (the old parent is gone and the ids do not agree: only force is left),
 // kBusy naming a holder, kInterrupted, kNoSpace, kIo.

@@ -257,4 +257,21 @@ Task<Result<VmState>> LoadVm(Lib& lib, std::string_view path) {
   co_return vm;
 }
 
+Task<Status> CheckStaysFrozen(Lib& lib, std::string_view child_path, std::string_view parent_path,
+                              std::string_view verb) {
+  const Result<VmState> vm = co_await LoadVm(lib, parent_path);
+  if (!vm) co_return base::Ok();
+  const std::vector<const Snapshot*> snapshots = vm->SnapshotsOf(parent_path);
+  if (snapshots.empty()) co_return base::Ok();
+  const std::vector<const TreeLink*> children = vm->tree.ChildrenOf(parent_path);
+  const bool has_others =
+      std::any_of(children.begin(), children.end(),
+                  [child_path](const TreeLink* child) { return child->path != child_path; });
+  if (has_others) co_return base::Ok();
+  co_return Error(Code::kUnsupported,
+                  fmt::format("{} {}: its parent {} is snapshot {}, which nothing else stands on: "
+                              "delete the snapshot first",
+                              verb, child_path, parent_path, snapshots.front()->display_name));
+}
+
 }  // namespace disklib

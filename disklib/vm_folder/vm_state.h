@@ -64,6 +64,12 @@ base::Task<base::Result<VmState>> LoadVm(Lib& lib, std::string_view path);
 base::Task<base::Result<std::vector<std::string>>> ListNames(Lib& lib, std::string_view folder,
                                                              std::string_view suffix);
 
+// Refuses to take the last child away from a link that a snapshot froze: it could be written to
+// then, and the snapshot be lost. `verb` is what was asked: "rebase". A link whose VM cannot be
+// read is let go. Errors: kUnsupported naming the snapshot.
+base::Task<base::Status> CheckStaysFrozen(Lib& lib, std::string_view child_path,
+                                          std::string_view parent_path, std::string_view verb);
+
 // Reads the descriptors of a folder, the parents they have elsewhere, and which of them are linked
 // clones of others there. What is no descriptor is
 // left out, and so is what its holder lets nobody read.

@@ -1,5 +1,6 @@
 #include "disklib/rebase.h"
 
+#include "disklib/attach.h"
 #include "tests/disklib/snapshot_support.h"
 
 namespace disklib {
@@ -17,6 +18,7 @@ struct RebaseBench : SnapshotBench {
     stand.Write("vm.vmdk", 0, Pattern(1, 64 * 1024));
     stand.Write("other.vmdk", 0, Pattern(1, 64 * 1024));
     stand.Take("s");
+    EXPECT_TRUE(stand.Run(backend.Remove("vm.vmsd"))) << "a link that no snapshot is below";
     stand.Write("vm-000001.vmdk", 8192, Pattern(2, 4096));
   }
 
@@ -130,6 +132,32 @@ TEST(RebaseLink, MakesNoChainThatIsTooLongToOpen) {
   const auto deepest = bench.Rebase(RebaseMode::kForce, below);
   EXPECT_TRUE(deepest) << deepest.error().message();
   EXPECT_TRUE(bench.stand.TryContentOf("vm-000001.vmdk"));
+}
+
+TEST(RebaseLink, LeavesASnapshotItsLastChild) {
+  RebaseBench bench;
+  bench.stand.Take("kept", "vm-000001.vmdk");
+  const std::string leaf = bench.stand.Leaf("vm-000001.vmdk");
+  ASSERT_NE(leaf, "vm-000001.vmdk");
+  const auto rebase = [&bench, &leaf] {
+    return bench.stand.Run(RebaseLink(bench.stand.lib(), leaf,
+                                      {.new_parent = "other.vmdk", .mode = RebaseMode::kForce},
+                                      nullptr));
+  };
+  const auto refused = rebase();
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), Code::kUnsupported);
+  EXPECT_NE(refused.error().message().find("snapshot kept"), std::string::npos);
+  const base::Status detached = bench.stand.Run(DetachLink(bench.stand.lib(), leaf, nullptr));
+  ASSERT_FALSE(detached);
+  EXPECT_NE(detached.error().message().find("snapshot kept"), std::string::npos);
+  const AttachOptions options{.changes_content = true};
+  const base::Status attached =
+      bench.stand.Run(AttachLink(bench.stand.lib(), leaf, "other.vmdk", options));
+  ASSERT_FALSE(attached);
+  EXPECT_NE(attached.error().message().find("snapshot kept"), std::string::npos);
+  ASSERT_TRUE(bench.stand.Run(bench.backend.Remove("vm.vmsd")));
+  EXPECT_TRUE(rebase()) << "no snapshot names the parent any more";
 }
 
 TEST(RebaseLink, RefusesAParentThatSomebodyWritesTo) {
