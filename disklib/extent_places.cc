@@ -12,12 +12,26 @@ using base::Code;
 using base::Error;
 using base::Result;
 
+RenameMarkNames NamesOfMark(const RenameMark& mark) {
+  return {.from = RelativeName(FolderOf(mark.to), mark.from),
+          .to = RelativeName(FolderOf(mark.from), mark.to)};
+}
+
 std::optional<RenameMark> FindRenameMark(const Descriptor& descriptor, std::string_view path) {
-  const std::string* const from = descriptor.FindDatabase(kRenamingFromKey);
-  const std::string* const to = descriptor.FindDatabase(kRenamingToKey);
-  if (from == nullptr || to == nullptr || (path != *from && path != *to)) return std::nullopt;
-  if (!CheckDiskPath(*to)) return std::nullopt;
-  return RenameMark{.from = *from, .to = *to};
+  const std::string* const from_name = descriptor.FindDatabase(kRenamingFromKey);
+  const std::string* const to_name = descriptor.FindDatabase(kRenamingToKey);
+  if (from_name == nullptr || to_name == nullptr) return std::nullopt;
+  // Each name leads from where the other is, and back to where the descriptor stands.
+  const Result<std::string> to = ResolveName(FolderOf(path), *to_name);
+  if (to && CheckDiskPath(*to)) {
+    const Result<std::string> back = ResolveName(FolderOf(*to), *from_name);
+    if (back && *back == path) return RenameMark{.from = std::string(path), .to = *to};
+  }
+  const Result<std::string> from = ResolveName(FolderOf(path), *from_name);
+  if (!from || !CheckDiskPath(path)) return std::nullopt;
+  const Result<std::string> back = ResolveName(FolderOf(*from), *to_name);
+  if (!back || *back != path) return std::nullopt;
+  return RenameMark{.from = *from, .to = std::string(path)};
 }
 
 bool NamesDeviceNode(const ExtentLine& extent) {

@@ -26,6 +26,15 @@ struct RenameMark {
   std::string to;
 };
 
+// What the keys say: each path as seen from the folder of the other, so that the mark holds
+// whichever folder is served as the datastore.
+struct RenameMarkNames {
+  std::string from;
+  std::string to;
+};
+
+RenameMarkNames NamesOfMark(const RenameMark& mark);
+
 // The mark in the descriptor at `path`, if it is this descriptor's: copies carry it in vain.
 std::optional<RenameMark> FindRenameMark(const Descriptor& descriptor, std::string_view path);
 

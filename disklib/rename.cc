@@ -96,8 +96,9 @@ Task<Status> WriteMark(Lib& lib, LoadedDescriptor& loaded, RenameMark& mark,
                                              mark.from, mark.to, old_mark->to));
   }
   DescriptorEdit edit(loaded.text);
-  edit.SetDatabase(kRenamingFromKey, mark.from);
-  edit.SetDatabase(kRenamingToKey, mark.to);
+  const RenameMarkNames names = NamesOfMark(mark);
+  edit.SetDatabase(kRenamingFromKey, names.from);
+  edit.SetDatabase(kRenamingToKey, names.to);
   CO_TRY(const std::string text, edit.Finish());
   CO_TRY(const ObjectInfo info, co_await ReplaceDescriptor(lib.backend(), mark.from, text));
   co_return claim.Replace(loaded.info.id, info.id);

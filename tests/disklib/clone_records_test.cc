@@ -3,6 +3,7 @@
 
 #include "disklib/children.h"
 #include "disklib/delete_chain.h"
+#include "disklib/extent_places.h"
 #include "disklib/linked_clone.h"
 #include "disklib/operations.h"
 #include "disklib/vm_folder/vmsd.h"
@@ -147,6 +148,38 @@ TEST(RenameDisk, KeepsTheParentOfALinkedCloneWhereverItIsCut) {
       EXPECT_EQ(bench.stand.ContentOf("clones/c.vmdk"), content);
     }
   }
+}
+
+Descriptor Marked(const RenameMark& mark) {
+  const RenameMarkNames names = NamesOfMark(mark);
+  Descriptor descriptor;
+  descriptor.disk_database = {{std::string(kRenamingFromKey), names.from},
+                              {std::string(kRenamingToKey), names.to}};
+  return descriptor;
+}
+
+TEST(RenameMark, HoldsFromEveryRoot) {
+  const Descriptor beside = Marked({.from = "vm/a.vmdk", .to = "vm/b.vmdk"});
+  EXPECT_EQ(*beside.FindDatabase(kRenamingFromKey), "a.vmdk");
+  EXPECT_EQ(*beside.FindDatabase(kRenamingToKey), "b.vmdk");
+  for (const std::string folder : {"", "vm/", "store/vm/"}) {
+    for (const char* const name : {"a.vmdk", "b.vmdk"}) {
+      const auto found = FindRenameMark(beside, folder + name);
+      ASSERT_TRUE(found) << folder << name;
+      EXPECT_EQ(found->from, folder + "a.vmdk");
+      EXPECT_EQ(found->to, folder + "b.vmdk");
+    }
+    EXPECT_FALSE(FindRenameMark(beside, folder + "copy.vmdk")) << "a copy carries it in vain";
+  }
+  const Descriptor elsewhere = Marked({.from = "vm/a.vmdk", .to = "other/deep/a.vmdk"});
+  for (const char* const path : {"vm/a.vmdk", "other/deep/a.vmdk"}) {
+    const auto found = FindRenameMark(elsewhere, path);
+    ASSERT_TRUE(found) << path;
+    EXPECT_EQ(found->from, "vm/a.vmdk");
+    EXPECT_EQ(found->to, "other/deep/a.vmdk");
+  }
+  EXPECT_FALSE(FindRenameMark(elsewhere, "other/a.vmdk"));
+  EXPECT_FALSE(FindRenameMark(elsewhere, "a.vmdk"));
 }
 
 TEST(RenameDisk, TellsTheRecordOfSnapshotsWhereTheLeafIsNow) {
