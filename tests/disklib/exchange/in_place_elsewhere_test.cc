@@ -3,60 +3,18 @@
 #include "disklib/clone.h"
 #include "disklib/exchange/in_place.h"
 #include "disklib/snapshot.h"
-#include "disklib/volumes.h"
-#include "tests/disklib/support.h"
+#include "tests/disklib/exchange/two_datastores.h"
 
 namespace disklib {
 namespace {
 
 using base::Code;
 
-constexpr uint64_t kDiskBytes = 2 * kMebi;
-constexpr std::string_view kOldUuid = "5f0c2a1e-00000001-aaaa-0123456789ab";
-constexpr std::string_view kNewUuid = "6b036e15-00000002-bbbb-0123456789ab";
-constexpr std::string_view kOldMachine =
-    "/vmfs/volumes/5f0c2a1e-00000001-aaaa-0123456789ab/vm/vm.vmx";
-constexpr std::string_view kParent =
-    "/vmfs/volumes/5f0c2a1e-00000001-aaaa-0123456789ab/vm/vm-000001.vmdk";
-
-// Two datastores of one mount; the old one may be away.
-class Both final : public Volumes {
- public:
-  Both(Bench& older, Bench& newer)
-      : old_{std::string(kOldUuid), &older.backend, &older.open_disks},
-        new_{std::string(kNewUuid), &newer.backend, &newer.open_disks} {}
-
-  const Volume* Find(std::string_view name) override {
-    if (name == kNewUuid || name == "new store") return &new_;
-    return is_old_mounted && (name == kOldUuid || name == "old store") ? &old_ : nullptr;
-  }
-
-  const Volume* FindOwn(const ObjectBackend& backend) override {
-    return &backend == new_.backend ? &new_ : &old_;
-  }
-
-  bool is_old_mounted = true;
-
- private:
-  Volume old_;
-  Volume new_;
-};
-
-// A machine with a flat base and one snapshot on a datastore of ESX, which is only read, and an
-// empty folder "vm" on ours.
+// The machine of the old datastore, and an empty folder "vm" on ours.
 class InPlaceElsewhere : public testing::Test {
  protected:
   void SetUp() override {
-    for (Bench* const bench : {&old_, &new_}) {
-      ASSERT_TRUE(bench->Run(bench->files.MakeDirectory(bench->files.root(), "vm", {})));
-    }
-    old_.Create("vm/vm.vmdk", {.size_bytes = kDiskBytes});
-    old_.Store("vm/vm.vmx", kMachine);
-    Put(old_, old_.lib, "vm/vm.vmdk", 0, 1);
-    const CreateSnapshotOptions options{.name = "one", .layout = DiskLayout::kVmfsSparse};
-    ASSERT_TRUE(old_.Run(CreateSnapshot(old_.lib, "vm/vm.vmx", options, nullptr)));
-    Put(old_, old_.lib, "vm/vm-000001.vmdk", kMebi, 2);
-    old_.files.set_read_only(true);
+    ASSERT_TRUE(new_.Run(new_.files.MakeDirectory(new_.files.root(), "vm", {})));
     old_bytes_ = OldFiles();
   }
 
@@ -64,15 +22,6 @@ class InPlaceElsewhere : public testing::Test {
     EXPECT_EQ(OldFiles(), old_bytes_) << "the old datastore was written";
     EXPECT_TRUE(old_.open_disks.empty());
     EXPECT_TRUE(new_.open_disks.empty());
-  }
-
-  static void Put(Bench& bench, Lib& lib, std::string_view path, uint64_t offset_bytes,
-                  uint64_t seed) {
-    auto chain = bench.Run(lib.Open(path, {.writable = true, .user = "test"}));
-    ASSERT_TRUE(chain) << chain.error().message();
-    std::vector<std::byte> bytes = Pattern(seed, 51'200);
-    EXPECT_TRUE(WriteBytes(bench, **chain, offset_bytes, bytes));
-    EXPECT_TRUE(bench.Run((*chain)->Close()));
   }
 
   std::vector<std::byte> ContentOf(Bench& bench, Lib& lib, std::string_view path) {
@@ -87,13 +36,7 @@ class InPlaceElsewhere : public testing::Test {
 
   std::vector<std::byte> Content(std::string_view path) { return ContentOf(new_, lib_, path); }
 
-  std::map<std::string, std::string> OldFiles() {
-    ListingSink sink;
-    EXPECT_TRUE(old_.Run(old_.backend.List("vm", sink)));
-    std::map<std::string, std::string> files;
-    for (const std::string& name : sink.names) files[name] = old_.Load("vm/" + name);
-    return files;
-  }
+  std::map<std::string, std::string> OldFiles() { return store_.Files(); }
 
   void Import() {
     const auto made = new_.Run(ImportInPlace(lib_, kOldMachine, "vm"));
@@ -112,12 +55,11 @@ class InPlaceElsewhere : public testing::Test {
   }
 
   static constexpr std::string_view kChild = "vm/vm-000001.vmdk";
-  static constexpr std::string_view kMachine =
-      "displayName = \"vm\"\nscsi0:0.present = \"TRUE\"\nscsi0:0.fileName = \"vm.vmdk\"\n";
 
-  Bench old_;
+  OldDatastore store_;
+  Bench& old_ = store_.bench;
   Bench new_;
-  Both both_{old_, new_};
+  TwoDatastores both_{store_, new_.backend, new_.open_disks};
   Lib lib_{new_.executor, new_.backend, new_.open_disks, &both_};
   std::map<std::string, std::string> old_bytes_;
 };
@@ -128,7 +70,7 @@ TEST_F(InPlaceElsewhere, NamesItsParentByUuidAndIsWrittenHere) {
   EXPECT_NE(new_.Load(kChild).find("parentFileNameHint=\"" + std::string(kParent) + "\""),
             std::string::npos);
   EXPECT_EQ(Content(kChild), content);
-  Put(new_, lib_, kChild, 30'720, 3);
+  PutPattern(new_, lib_, kChild, 30'720, 3);
   EXPECT_NE(Content(kChild), content);
   EXPECT_EQ(ContentOf(old_, old_.lib, "vm/vm-000001.vmdk"), content);
 }
@@ -227,12 +169,12 @@ TEST_F(InPlaceElsewhere, IsNotCommittedIntoItsParent) {
 
 TEST_F(InPlaceElsewhere, TakesAndDeletesSnapshotsOfItsOwn) {
   Import();
-  Put(new_, lib_, kChild, 0, 6);
+  PutPattern(new_, lib_, kChild, 0, 6);
   const auto made = new_.Run(CreateSnapshot(lib_, "vm/vm.vmx", {.name = "two"}, nullptr));
   ASSERT_TRUE(made) << made.error().message();
   const auto tree = new_.Run(ListSnapshots(lib_, "vm/vm.vmx"));
   ASSERT_TRUE(tree) << tree.error().message();
-  Put(new_, lib_, tree->disks[0].path, kMebi, 7);
+  PutPattern(new_, lib_, tree->disks[0].path, kMebi, 7);
   const auto wanted = Content(tree->disks[0].path);
   const auto gone = new_.Run(DeleteAllSnapshots(lib_, "vm/vm.vmx", {}, nullptr));
   ASSERT_TRUE(gone) << gone.error().message();
@@ -241,7 +183,7 @@ TEST_F(InPlaceElsewhere, TakesAndDeletesSnapshotsOfItsOwn) {
 
 TEST_F(InPlaceElsewhere, IsLeftByACloneThatNeedsNothingOfTheOldDatastore) {
   Import();
-  Put(new_, lib_, kChild, 0, 6);
+  PutPattern(new_, lib_, kChild, 0, 6);
   const auto wanted = Content(kChild);
   const auto cloned = new_.Run(CloneDisk(lib_, kChild, lib_, "vm/alone.vmdk", {}, nullptr));
   ASSERT_TRUE(cloned) << cloned.error().message();
