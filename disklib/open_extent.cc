@@ -5,6 +5,7 @@
 #include "disklib/descriptor_lines.h"
 #include "disklib/device_map.h"
 #include "disklib/lib.h"
+#include "disklib/names.h"
 #include "disklib/sparse/sparse_extent.h"
 #include "disklib/sparse/stream_extent.h"
 
@@ -75,6 +76,10 @@ Task<Result<std::unique_ptr<Object>>> Lib::OpenObject(LoadedDescriptor& loaded, 
 Task<Result<std::unique_ptr<Object>>> Lib::FindDevice(LoadedDescriptor& loaded, size_t index,
                                                       bool can_write) {
   const std::string& node = loaded.places[index].device_path;
+  // Names out of a datastore are allowed to its own disks alone.
+  if (!node.empty() && !VolumeOf(loaded.path).empty()) {
+    co_return Error(Code::kNotPermitted, fmt::format("{} lies outside of the datastore", node));
+  }
   if (!node.empty()) {
     const std::string* const known = loaded.descriptor.FindDatabase(kDeviceIdKey);
     const std::string_view id = known == nullptr ? std::string_view() : std::string_view(*known);

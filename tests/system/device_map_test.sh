@@ -9,11 +9,13 @@ source "$here/../support/mount.sh"
 use_strata "${1:-}"
 loop=
 loops=()
+link=
 
 # shellcheck disable=SC2317  # called by the trap
 detach_and_remove() {
   if mountpoint -q "$work/tree"; then "$strata" umount "$work/tree" || fusermount3 -u -z "$work/tree"; fi
   remove_work
+  if [[ -n "$link" ]]; then rm -f "$link"; fi
   if [[ -n "$loop" ]]; then losetup -d "$loop" || true; fi
   for other in "${loops[@]}"; do losetup -d "$other" || true; done
 }
@@ -194,6 +196,22 @@ check_host_folder() {
   rm "$outside/bad.vmdk" "$folder/n.vmdk"
 }
 
+# Where udev names the device, the descriptor has that name.
+check_lasting_name() {
+  local folder_made=
+  [[ -d /dev/disk/by-id ]] || { mkdir -p /dev/disk/by-id 2>"$work/out" && folder_made=yes; } || return 0
+  link=/dev/disk/by-id/strata-test-$$
+  ln -s "$loop" "$link" 2>"$work/out" || { link='' && return 0; }
+  does "$strata" disk create-rdm --allow-outside "$loop" "$outside/lasting.vmdk"
+  grep -q "^RW 32768 FLAT \"$link\" 0\$" "$outside/lasting.vmdk" || fail "$(cat "$outside/lasting.vmdk")"
+  says "^$(device_hash)" "$strata" disk hash --allow-outside "$outside/lasting.vmdk"
+  rm "$link"
+  link=
+  [[ -z $folder_made ]] || rmdir -p --ignore-fail-on-non-empty /dev/disk/by-id
+  refused 'lasting|strata-test' "$strata" disk hash --allow-outside "$outside/lasting.vmdk"
+  does "$strata" disk delete --allow-outside "$outside/lasting.vmdk"
+}
+
 # A mount of the folder shows the disk, where it was told to.
 check_mounted_folder() {
   local tree=$work/tree disk
@@ -276,6 +294,7 @@ check_physical_mode
 check_copied_pointer
 check_one_writer
 check_host_folder
+check_lasting_name
 check_mounted_folder
 check_missing_device
 check_delete
