@@ -8,6 +8,7 @@
 #include "disklib/sparse/cowd_format.h"
 #include "disklib/sparse/file_sectors.h"
 #include "disklib/sparse/sector_files.h"
+#include "disklib/sparse/sector_format.h"
 
 namespace disklib {
 
@@ -45,28 +46,12 @@ GrainLayout MakeLayout(const CowdHeader& header, uint64_t size_bytes) {
   return layout;
 }
 
-class CowdFormat : public GrainFormat {
+class CowdFormat : public SectorFormat {
  public:
   CowdFormat(const CowdHeader& header, uint64_t size_bytes, uint64_t file_sectors)
-      : GrainFormat(MakeLayout(header, size_bytes)), header_(header), file_sectors_(file_sectors) {}
-
-  uint64_t TableSector(uint32_t table) const override { return table; }
-
-  Status DecodeDirectory(std::span<const std::byte> bytes, uint64_t first_index,
-                         std::span<uint32_t> tables) const override {
-    for (size_t i = 0; i < tables.size(); ++i) {
-      tables[i] = base::LoadAs<Le32>(bytes, i * sizeof(Le32));
-      TRY_STATUS(CheckCowdTable(header_, first_index + i, tables[i], file_sectors_));
-    }
-    return base::Ok();
-  }
-
-  void EncodeDirectory(std::span<const uint32_t> tables,
-                       std::span<std::byte> bytes) const override {
-    for (size_t i = 0; i < tables.size(); ++i) {
-      base::StoreAs(bytes, i * sizeof(Le32), Le32(tables[i]));
-    }
-  }
+      : SectorFormat(MakeLayout(header, size_bytes)),
+        header_(header),
+        file_sectors_(file_sectors) {}
 
   Status DecodeEntries(std::span<const std::byte> bytes,
                        std::span<uint64_t> entries) const override {
@@ -78,12 +63,6 @@ class CowdFormat : public GrainFormat {
                    fmt::format("entry {}: sector {} is inside header or directory", i, entries[i]));
     }
     return base::Ok();
-  }
-
-  void EncodeEntries(std::span<const uint64_t> entries, std::span<std::byte> bytes) const override {
-    for (size_t i = 0; i < entries.size(); ++i) {
-      base::StoreAs(bytes, i * sizeof(Le32), Le32(static_cast<uint32_t>(entries[i])));
-    }
   }
 
   Result<uint32_t> TakeTable(GrainSpace& space) override {
@@ -104,6 +83,10 @@ class CowdFormat : public GrainFormat {
   }
 
  private:
+  Status CheckTable(uint64_t index, uint32_t sector) const override {
+    return CheckCowdTable(header_, index, sector, file_sectors_);
+  }
+
   const CowdHeader header_;
   const uint64_t file_sectors_;
 };

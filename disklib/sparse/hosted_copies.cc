@@ -10,6 +10,7 @@
 #include "disklib/sparse/file_sectors.h"
 #include "disklib/sparse/grain_tables.h"
 #include "disklib/sparse/sector_files.h"
+#include "disklib/sparse/sector_format.h"
 
 namespace disklib {
 
@@ -28,28 +29,10 @@ constexpr uint64_t kUncleanOffset = offsetof(HostedHeader, unclean_shutdown);
 // The redundant set is the first copy of the shell, which it writes first; this is the other.
 constexpr uint32_t kPrimary = 1;
 
-class HostedFormat : public GrainFormat {
+class HostedFormat : public SectorFormat {
  public:
   HostedFormat(const GrainLayout& layout, const HostedHeader& header, uint64_t file_sectors)
-      : GrainFormat(layout), header_(header), file_sectors_(file_sectors) {}
-
-  uint64_t TableSector(uint32_t table) const override { return table; }
-
-  Status DecodeDirectory(std::span<const std::byte> bytes, uint64_t first_index,
-                         std::span<uint32_t> tables) const override {
-    for (size_t i = 0; i < tables.size(); ++i) {
-      tables[i] = base::LoadAs<Le32>(bytes, i * sizeof(Le32));
-      TRY_STATUS(CheckHostedTable(header_, first_index + i, tables[i], file_sectors_));
-    }
-    return base::Ok();
-  }
-
-  void EncodeDirectory(std::span<const uint32_t> tables,
-                       std::span<std::byte> bytes) const override {
-    for (size_t i = 0; i < tables.size(); ++i) {
-      base::StoreAs(bytes, i * sizeof(Le32), Le32(tables[i]));
-    }
-  }
+      : SectorFormat(layout), header_(header), file_sectors_(file_sectors) {}
 
   Status DecodeEntries(std::span<const std::byte> bytes,
                        std::span<uint64_t> entries) const override {
@@ -62,12 +45,6 @@ class HostedFormat : public GrainFormat {
       }
     }
     return base::Ok();
-  }
-
-  void EncodeEntries(std::span<const uint64_t> entries, std::span<std::byte> bytes) const override {
-    for (size_t i = 0; i < entries.size(); ++i) {
-      base::StoreAs(bytes, i * sizeof(Le32), Le32(static_cast<uint32_t>(entries[i])));
-    }
   }
 
   // Files of other writers may lack tables. Whole grains are taken for them, so that the grains
@@ -89,6 +66,10 @@ class HostedFormat : public GrainFormat {
   }
 
  private:
+  Status CheckTable(uint64_t index, uint32_t sector) const override {
+    return CheckHostedTable(header_, index, sector, file_sectors_);
+  }
+
   const HostedHeader header_;
   const uint64_t file_sectors_;
   SectorRun room_;  // for further tables

@@ -77,6 +77,22 @@ TEST(LinkedCloneBesideSnapshots, IsDeletedWithoutItsParent) {
   EXPECT_EQ(bench.stand.ContentOf("vm-000001.vmdk"), content);
 }
 
+TEST(LinkedCloneElsewhere, IsDeletedWithItsSnapshotsAndItsRegistration) {
+  CloneBench bench;
+  bench.MakeFolder("clones");
+  bench.Clone("vm-000001.vmdk", "clones/c.vmdk");
+  const Content content = bench.stand.ContentOf("vm-000001.vmdk");
+  bench.stand.Take("of the clone", "clones/c.vmdk");
+  const auto deleted = bench.stand.Run(DeleteChain(bench.stand.lib(), "clones/c-000001.vmdk"));
+  ASSERT_TRUE(deleted) << deleted.error().message();
+  EXPECT_EQ(deleted->deleted_paths, (Paths{"clones/c-000001.vmdk", "clones/c.vmdk"}));
+  ListingSink left;
+  ASSERT_TRUE(bench.stand.Run(bench.backend.List("clones", left)));
+  EXPECT_TRUE(left.names.empty());
+  EXPECT_TRUE(bench.ClonesOf("vm-000001.vmdk").empty());
+  EXPECT_EQ(bench.stand.ContentOf("vm-000001.vmdk"), content);
+}
+
 TEST(LinkedCloneBesideSnapshots, TakesNothingOfItsParentAlongWhereverItsDeleteIsCut) {
   using Crash = fss::MemoryFileSystem::Crash;
   for (const Crash crash : {Crash::kLosesNothing, Crash::kLosesAllUnsynced}) {
