@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 import strata_mount as support
 
@@ -161,6 +162,25 @@ class Test:
             self.refuses(["umount", self.mount_point], r"disk \S*/web/web-000002\.vmdk", "an unmount meanwhile")
             self.refuses([self.path("volumes", "old", "web", "web.vmdk")], "Read-only|Device or resource busy",
                          "a change to the old folder", ["truncate", "-s", "1"])
+            with open(shown, "r+b", buffering=0) as disk:
+                os.pwrite(disk.fileno(), os.pread(disk.fileno(), 1, 0), 0)
+            status = self.strata_run("status", self.mount_point)
+            self.check("stands on it" in status, "and still does when the reader's disk became writable")
+        deadline = time.monotonic() + 10  # the kernel tells of the last close in its own time
+        while "stands on it" in self.strata_run("status", self.mount_point) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.check("stands on it" not in self.strata_run("status", self.mount_point), "a closed disk holds nothing there")
+
+    def grow(self, wanted):
+        """A larger size goes on in a new leaf, over links on both volumes."""
+        shown = self.path("devices", "vdisks", "new", "web", "web-000002.vmdk")
+        os.truncate(shown, 12 * MIB)
+        with open(shown, "rb") as disk:
+            content = disk.read()
+        self.check(len(content) == 12 * MIB and hashlib.sha256(content[:9 * MIB]).hexdigest() == wanted and
+                   not any(content[9 * MIB:]), "a larger disk reads as before, and zeros behind")
+        self.check("consistent" in self.strata_run("disk", "check", self.path("volumes", "new", "web", "web-000002.vmdk")),
+                   "and checks clean")
 
     def without_old(self, wanted):
         """The new volume alone: refused in words, and whole again with the old one."""
@@ -206,6 +226,7 @@ class Test:
             wanted = self.use()
             self.leave(wanted)
             self.held()
+            self.grow(wanted)
         finally:
             self.umount()
         self.check(digest(self.old) == before, "the old image is as it was, to the byte")
