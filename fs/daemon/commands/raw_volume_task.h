@@ -1,8 +1,7 @@
 // Work on the devices of a volume past its driver: check, repair, info, dump.
 //
 // The devices are opened down the same stack as for a mount, for reading unless asked otherwise.
-//Thread rule: the main
-// thread. Place in the stack: the program.
+// Thread rule: the main thread. Place in the stack: the program.
 #pragma once
 
 #include <span>
