@@ -9,9 +9,14 @@
 #include "fs/base/log.h"
 #include "fs/daemon/host_paths.h"
 #include "fs/daemon/machine_identity.h"
+#include "fs/daemon/process_state.h"
 
 namespace stratad {
 namespace {
+
+// How long the last I/O of a killed daemon may take.
+constexpr uint64_t kHolderEndsWithinMicroseconds = 20'000'000;
+constexpr uint64_t kHolderStepMicroseconds = 50'000;
 
 std::string HostName() {
   std::array<char, 256> name{};
@@ -24,6 +29,12 @@ base::Result<vmfs::HostIdentity> WhoWeAre() {
   TRY(identity.owner, HostIdentity());
   identity.address_text = fmt::format("{} pid {}", HostName(), getpid());
   return identity;
+}
+
+// A holder's words, as WhoWeAre wrote them.
+bool IsEndingHere(const std::string& address_text) {
+  const pid_t process = ProcessIn(address_text);
+  return process != 0 && address_text.starts_with(HostName() + " pid ") && IsEnding(process);
 }
 
 base::Status CheckBacking(const base::FileDevice& file, const std::string& target) {
@@ -131,8 +142,7 @@ base::Task<base::Status> VmfsDatastore::Mount(base::UringExecutor& executor,
     mount_options_.foreign_uid = geteuid();
     mount_options_.foreign_gid = getegid();
   }
-  base::Result<std::unique_ptr<vmfs::Volume>> volume =
-      co_await vmfs::Volume::Mount(executor, *logical_volume_, mount_options_);
+  base::Result<std::unique_ptr<vmfs::Volume>> volume = co_await MountPatiently(executor);
   if (!volume && volume.error().code() == base::Code::kReadOnly && !options.read_only) {
     base::LogWarn("daemon", "{}; mounting it read-only", volume.error().message());
     mount_options_.read_only = true;
@@ -141,6 +151,42 @@ base::Task<base::Status> VmfsDatastore::Mount(base::UringExecutor& executor,
   if (!volume) co_return volume.error();
   volume_ = std::move(*volume);
   co_return base::Ok();
+}
+
+// A daemon that was just killed holds its guard until the last of its writes has ended: that is
+// waited for, a living one is not.
+base::Task<base::Result<std::unique_ptr<vmfs::Volume>>> VmfsDatastore::MountPatiently(
+    base::UringExecutor& executor) {
+  const uint64_t started_us = executor.NowMicroseconds();
+  while (true) {
+    base::Result<std::unique_ptr<vmfs::Volume>> volume =
+        co_await vmfs::Volume::Mount(executor, *logical_volume_, mount_options_);
+    if (volume || volume.error().code() != base::Code::kLockHeld) co_return volume;
+    const bool is_over = executor.NowMicroseconds() > started_us + kHolderEndsWithinMicroseconds;
+    const bool is_ending = co_await HoldersAreEnding();
+    if (is_over || !is_ending) co_return volume;
+    co_await executor.Sleep(kHolderStepMicroseconds);
+  }
+}
+
+// Whether processes of this machine that have slots are on their way out, and none is alive.
+base::Task<bool> VmfsDatastore::HoldersAreEnding() {
+  const base::Result<std::vector<vmfs::SlotState>> slots =
+      co_await vmfs::Heartbeat::ReadSlots(*logical_volume_);
+  if (!slots) co_return false;
+  bool any_is_ending = false;
+  for (const vmfs::SlotState& state : *slots) {
+    if (state.fault || state.slot.state() == vmfs::HeartbeatState::kFree) continue;
+    if (IsEndingHere(vmfs::HostNameOf(state.slot))) {
+      any_is_ending = true;
+      continue;
+    }
+    const uint64_t guard_byte = vmfs::kGuardByteOffset + state.index;
+    const base::Result<bool> is_free = guard_->TryLock(guard_byte);
+    if (!is_free || !*is_free) co_return false;
+    guard_->Unlock(guard_byte);
+  }
+  co_return any_is_ending;
 }
 
 std::vector<base::BlockDevice*> VmfsDatastore::devices() {

@@ -66,6 +66,9 @@ class VmfsDatastore final : public Datastore {
 
   VmfsDatastore() = default;
   base::Task<base::Status> Mount(base::UringExecutor& executor, DatastoreOptions options);
+  base::Task<base::Result<std::unique_ptr<vmfs::Volume>>> MountPatiently(
+      base::UringExecutor& executor);
+  base::Task<bool> HoldersAreEnding();
 
   std::string source_;
   std::vector<VmfsExtent> extents_;
