@@ -3,6 +3,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <string>
 #include <utility>
 
 #include <sys/socket.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include "fs/base/log.h"
+#include "fs/daemon/process_state.h"
 
 namespace stratad {
 namespace {
@@ -32,12 +34,16 @@ const sockaddr* Generic(const sockaddr_un& address) {
   return reinterpret_cast<const sockaddr*>(&address);
 }
 
-bool SomebodyAnswers(const sockaddr_un& address) {
+// The process that listens at the address; 0: nobody.
+pid_t ListenerAt(const sockaddr_un& address) {
   const int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (probe < 0) return false;
-  const bool connected = connect(probe, Generic(address), sizeof(address)) == 0;
+  if (probe < 0) return 0;
+  ucred peer{};
+  socklen_t length = sizeof(peer);
+  const bool connected = connect(probe, Generic(address), sizeof(address)) == 0 &&
+                         getsockopt(probe, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0;
   close(probe);
-  return connected;
+  return connected ? peer.pid : 0;
 }
 
 bool IsTrusted(int connection) {
@@ -104,8 +110,11 @@ base::Result<std::unique_ptr<ControlServer>> ControlServer::Create(base::UringEx
                                                                    const std::string& socket_path,
                                                                    ControlHandler& handler) {
   TRY(const sockaddr_un address, AddressOf(socket_path));
-  if (SomebodyAnswers(address)) {
-    return base::Error(base::Code::kBusy, "control socket " + socket_path + ": in use");
+  // A daemon that was just killed listens until it is gone, and answers nobody.
+  const pid_t other = ListenerAt(address);
+  if (other != 0 && !IsEnding(other)) {
+    return base::Error(base::Code::kBusy, "control socket " + socket_path + ": in use by process " +
+                                              std::to_string(other));
   }
   unlink(socket_path.c_str());
   const int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

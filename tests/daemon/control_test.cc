@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "fs/base/uring_executor.h"
@@ -203,6 +204,29 @@ TEST_F(ControlServerTest, IsOneAtASocket) {
   const auto second = ControlServer::Create(*executor_, socket_path_, handler_);
   ASSERT_FALSE(second.has_value());
   EXPECT_EQ(second.error().code(), base::Code::kBusy);
+  ServeWhile([] {});
+}
+
+// The socket of a killed daemon answers until the process is gone.
+TEST_F(ControlServerTest, TakesOverFromAProcessThatEnds) {
+  const std::string path = socket_path_ + ".killed";
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  const int held_open = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  ASSERT_EQ(bind(held_open, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  const pid_t killed = fork();
+  if (killed == 0) {
+    listen(held_open, 4);
+    _exit(0);
+  }
+  siginfo_t ended{};
+  ASSERT_EQ(waitid(P_PID, static_cast<id_t>(killed), &ended, WEXITED | WNOWAIT), 0);
+  const auto server = ControlServer::Create(*executor_, path, handler_);
+  EXPECT_TRUE(server.has_value()) << server.error().message();
+  EXPECT_EQ(waitpid(killed, nullptr, 0), killed);
+  close(held_open);
+  unlink(path.c_str());
   ServeWhile([] {});
 }
 
